@@ -1,0 +1,120 @@
+package audit
+
+import "time"
+
+// Version is the version of the Event format. It grows only when a field
+// changes its meaning; new fields leave it as it is.
+const Version = 1
+
+// The kinds of event.
+const (
+	AgentStarted    = "agent.started"
+	AgentStopped    = "agent.stopped"
+	PolicyLoaded    = "policy.loaded"
+	PolicyRejected  = "policy.rejected"
+	ListenerOpened  = "listener.opened"
+	ListenerChanged = "listener.changed"
+	ListenerClosed  = "listener.closed"
+	FindingRaised   = "finding.raised"
+	FindingCleared  = "finding.cleared"
+	AuditFailed     = "audit.failed"
+	CoverageChanged = "coverage.changed"
+)
+
+// Event is one record of the audit log, one JSON object on one line. It is
+// flat: one struct for every kind of event, a field that a kind does not use
+// left out. docs/json.md says which kind has which fields.
+//
+// Log.Append fills Version, Seq, Prev, Boot and Host, and Time if it is zero.
+type Event struct {
+	Version int       `json:"schema"`
+	Seq     uint64    `json:"seq"`
+	Time    time.Time `json:"time"`
+	Event   string    `json:"event"`
+	Host    string    `json:"host"`
+	Boot    string    `json:"boot"`
+	Prev    string    `json:"prev"`
+
+	// What happened, in one sentence.
+	Message string `json:"message,omitempty"`
+
+	// The listener, for listener.* and finding.*.
+	Listener  string     `json:"listener,omitempty"` // stable id, no pid in it
+	Change    string     `json:"change,omitempty"`   // of listener.changed
+	Transport string     `json:"transport,omitempty"`
+	Address   string     `json:"address,omitempty"`
+	Port      uint16     `json:"port,omitempty"`
+	Namespace string     `json:"namespace,omitempty"`
+	Scope     string     `json:"scope,omitempty"`
+	FirstSeen *time.Time `json:"first_seen,omitempty"`
+	LastSeen  *time.Time `json:"last_seen,omitempty"`
+	Registry  *Registry  `json:"registry,omitempty"`
+	Owners    []Owner    `json:"owners,omitempty"`
+	Verdict   string     `json:"verdict,omitempty"`
+
+	// The finding, for finding.*; Rule also for the rule that decided.
+	ID       string `json:"id,omitempty"` // stable over restarts
+	Rule     string `json:"rule,omitempty"`
+	Severity string `json:"severity,omitempty"`
+	Why      string `json:"why,omitempty"`
+	Fix      string `json:"fix,omitempty"`
+
+	// The policy, for policy.* and agent.started.
+	Policy *Policy `json:"policy,omitempty"`
+
+	// The coverage, for coverage.changed.
+	Coverage *Coverage `json:"coverage,omitempty"`
+
+	// Errors of policy.rejected and audit.failed.
+	Errors []string `json:"errors,omitempty"`
+
+	// The program, for agent.started and agent.stopped.
+	Program string `json:"program,omitempty"` // version of portaudit
+	PID     int    `json:"pid,omitempty"`
+}
+
+// Registry is what the port registry says of a listener's port.
+type Registry struct {
+	Range       string   `json:"range"`
+	State       string   `json:"state"`
+	Names       []string `json:"names"`
+	Description string   `json:"description"`
+}
+
+// Owner is one holder of a listening socket. A null or absent field is unknown.
+type Owner struct {
+	PID        *int       `json:"pid"`
+	Started    *time.Time `json:"started"`
+	Executable string     `json:"executable"`
+	Deleted    *bool      `json:"deleted"`
+	Command    string     `json:"command"`
+	User       string     `json:"user"`
+	UID        *uint32    `json:"uid"`
+	SID        string     `json:"sid,omitempty"` // the account on Windows
+	How        string     `json:"how"`
+	Parent     *int       `json:"parent,omitempty"`
+	Unit       string     `json:"unit,omitempty"`
+	Container  string     `json:"container,omitempty"`
+}
+
+// Policy names a policy by where it came from and by its content.
+type Policy struct {
+	Source string `json:"source"`
+	SHA256 string `json:"sha256"`
+}
+
+// Coverage says what an audit could see.
+type Coverage struct {
+	Complete bool     `json:"complete"`
+	Sources  []string `json:"sources"`
+	Gaps     []Gap    `json:"gaps"`
+}
+
+// Gap is one thing that an audit could not see.
+type Gap struct {
+	Source string `json:"source"`          // what was asked
+	Reason string `json:"reason"`          // why it did not answer
+	Hides  string `json:"hides"`           // sockets, owners or facts
+	Count  int    `json:"count,omitempty"` // how many, where that is known
+	Fix    string `json:"fix,omitempty"`   // how to see it
+}

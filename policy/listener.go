@@ -1,0 +1,53 @@
+package policy
+
+import "github.com/portaudit/portaudit/registry"
+
+// Answer is a fact that may be unknown. The zero value is Unknown, and no
+// condition of a rule matches an unknown fact.
+type Answer uint8
+
+// The answers.
+const (
+	Unknown Answer = iota
+	No
+	Yes
+)
+
+// Listener is all that a rule can look at: one listening socket with its
+// owners, already classified. The caller fills it; the package never asks the
+// host. Every zero value means that the fact is unknown.
+type Listener struct {
+	Transport registry.Transport
+	Port      registry.Port
+	Scope     Scope
+
+	// State and Names are what the registry says of (Transport, Port), Names
+	// with the preferred one first. Risk is the severity with which the port
+	// is commonly abused, None if it is not known to be.
+	State registry.State
+	Names []string
+	Risk  Severity
+
+	// Privileged says whether the port lies below the unprivileged start of
+	// the socket's own network namespace, Ephemeral whether it lies in that
+	// namespace's range for automatic binds.
+	Privileged Answer
+	Ephemeral  Answer
+
+	// Authority is why the owners may hold a privileged port: one of
+	// Authorities, "" if it was not examined.
+	Authority string
+
+	Owners []Owner
+}
+
+// Owner is one process (or what stands for it) that holds the socket.
+type Owner struct {
+	How           string // one of Hows, "" if unknown
+	User          string // account name, "" if unknown
+	Root          Answer // uid 0; on Windows: System or an elevated administrator
+	Executable    string // absolute path, "" if unknown
+	Deleted       Answer // the file was removed or replaced on disk
+	WorldWritable Answer // the file lies where every user may write
+	Unit          string // systemd unit or Windows service, "" if none or unknown
+}
