@@ -1,0 +1,141 @@
+package audit
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"path/filepath"
+)
+
+var (
+	errTorn = fmt.Errorf("it has no end: %w", io.ErrUnexpectedEOF)
+	errLong = errors.New("it is longer than a line may be")
+)
+
+// Read streams the records of a log from its first, and checks each against
+// the chain. At the first that is bad it yields a *DamageError, at a failure
+// of r that error, and ends. It keeps no more than one line in memory.
+func Read(r io.Reader) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		for rd := newReader(r); ; {
+			e, err := rd.next()
+			if err == io.EOF {
+				return
+			}
+			if !yield(e, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// ReadFrom streams the records of the log in dir that come after the sequence
+// number after, 0 for all, and checks the chain from the first record on, as
+// Read does. A log that does not exist is fs.ErrNotExist: Open makes one.
+func ReadFrom(dir string, after uint64) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		path := filepath.Join(dir, logName)
+		f, err := os.Open(path)
+		if err != nil {
+			yield(Event{}, fmt.Errorf("audit log: %w", err))
+			return
+		}
+		defer f.Close()
+		for e, err := range Read(f) {
+			if err != nil {
+				yield(Event{}, fmt.Errorf("audit log %s: %w", path, err))
+				return
+			}
+			if e.Seq > after && !yield(e, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Verify checks the whole chain and returns the head of it, or with an error
+// as Read yields it the head of the part before the error.
+func Verify(r io.Reader) (Head, error) {
+	rd := newReader(r)
+	for {
+		if _, err := rd.next(); err == io.EOF {
+			return rd.head, nil
+		} else if err != nil {
+			return rd.head, err
+		}
+	}
+}
+
+// reader follows the chain through a log.
+type reader struct {
+	lines lines
+	head  Head
+	good  int64 // where the last record that follows ends
+}
+
+func newReader(r io.Reader) *reader {
+	return &reader{lines: lines{r: bufio.NewReaderSize(r, 64<<10)}, head: firstHead()}
+}
+
+// next returns the next record, io.EOF behind the last, a *DamageError, or
+// what the source of the log failed with.
+func (r *reader) next() (Event, error) {
+	line, err := r.lines.next()
+	if err != nil && err != errTorn && err != errLong {
+		return Event{}, err
+	}
+	bad := r.head.Seq + 1
+	var e Event
+	if err == nil {
+		e, err = decode(line)
+	}
+	head := r.head
+	if err == nil {
+		var seq uint64
+		if head, seq, err = r.head.next(line, e); err != nil {
+			bad = seq
+		}
+	}
+	if err != nil {
+		return Event{}, &DamageError{Seq: bad, Offset: r.lines.start, Err: err}
+	}
+	r.head, r.good = head, r.lines.end
+	return e, nil
+}
+
+// lines reads lines of bounded length.
+type lines struct {
+	r          *bufio.Reader
+	buf        []byte
+	line       []byte // the last line, nil if it was too long
+	start, end int64  // where in the file it starts, and ends behind its newline
+}
+
+// next returns the next line without its newline, good until the next call.
+// It fails with errLong, errTorn at an end of file within a line, io.EOF, or
+// what the file fails with; after errLong it can be called again.
+func (l *lines) next() ([]byte, error) {
+	l.start, l.buf, l.line = l.end, l.buf[:0], nil
+	for long := false; ; {
+		part, err := l.r.ReadSlice('\n')
+		l.end += int64(len(part))
+		if long = long || len(l.buf)+len(part) > maxLine; !long {
+			l.buf = append(l.buf, part...)
+		}
+		switch {
+		case err == bufio.ErrBufferFull:
+		case err == io.EOF && l.end > l.start:
+			return nil, errTorn
+		case err != nil:
+			return nil, err
+		case long:
+			return nil, errLong
+		default:
+			l.line = l.buf[:len(l.buf)-1]
+			return l.line, nil
+		}
+	}
+}

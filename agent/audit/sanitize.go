@@ -1,0 +1,104 @@
+package audit
+
+import (
+	"fmt"
+	"time"
+)
+
+// limits bounds what a record takes over from an event.
+type limits struct {
+	text    int // bytes of a string
+	message int // bytes of the message
+	list    int // entries of a list
+}
+
+// fullLimits is what every record gets that stays under maxRecord with it.
+func fullLimits() limits { return limits{text: 4 << 10, message: 32 << 10, list: 256} }
+
+func (l limits) half() limits {
+	return limits{l.text / 2, l.message / 2, max(l.list/2, 1)}
+}
+
+// sanitize returns e with every string bounded and visible, every list bounded
+// and every time in UTC. What e points to is copied, never changed. Lists come
+// out empty rather than nil, for a list is [] in JSON and never null.
+func sanitize(e Event, l limits) Event {
+	e.Message = Visible(Clip(e.Message, l.message))
+	for _, s := range []*string{
+		&e.Event, &e.Host, &e.Boot, &e.Prev,
+		&e.Listener, &e.Change, &e.Transport, &e.Address, &e.Namespace, &e.Scope, &e.Verdict,
+		&e.ID, &e.Rule, &e.Severity, &e.Why, &e.Fix, &e.Program,
+	} {
+		*s = l.string(*s)
+	}
+	e.Time = e.Time.UTC()
+	e.FirstSeen, e.LastSeen = utc(e.FirstSeen), utc(e.LastSeen)
+	e.Owners = list(e.Owners, l, l.owner, func(rest string) Owner { return Owner{How: rest} })
+	e.Errors = l.strings(e.Errors)
+	if e.Registry != nil {
+		e.Registry = &Registry{
+			Range:       l.string(e.Registry.Range),
+			State:       l.string(e.Registry.State),
+			Names:       l.strings(e.Registry.Names),
+			Description: l.string(e.Registry.Description),
+		}
+	}
+	if e.Policy != nil {
+		e.Policy = &Policy{Source: l.string(e.Policy.Source), SHA256: l.string(e.Policy.SHA256)}
+	}
+	if e.Coverage != nil {
+		e.Coverage = l.coverage(*e.Coverage)
+	}
+	return e
+}
+
+func (l limits) owner(o Owner) Owner {
+	for _, s := range []*string{
+		&o.Executable, &o.Command, &o.User, &o.SID, &o.How, &o.Unit, &o.Container,
+	} {
+		*s = l.string(*s)
+	}
+	o.Started = utc(o.Started)
+	return o
+}
+
+func (l limits) coverage(c Coverage) *Coverage {
+	c.Sources = l.strings(c.Sources)
+	c.Gaps = list(c.Gaps, l, l.gap, func(rest string) Gap { return Gap{Reason: rest} })
+	return &c
+}
+
+func (l limits) gap(g Gap) Gap {
+	for _, s := range []*string{&g.Source, &g.Reason, &g.Hides, &g.Fix} {
+		*s = l.string(*s)
+	}
+	return g
+}
+
+func (l limits) string(s string) string { return Visible(Clip(s, l.text)) }
+
+func (l limits) strings(in []string) []string {
+	return list(in, l, l.string, func(rest string) string { return rest })
+}
+
+// list copies in, each entry made clean, up to the bound of l. If there are
+// more, one entry made by mark from "…[+12 more]" follows.
+func list[T any](in []T, l limits, clean func(T) T, mark func(rest string) T) []T {
+	n := min(len(in), l.list)
+	out := make([]T, 0, n+1)
+	for _, v := range in[:n] {
+		out = append(out, clean(v))
+	}
+	if n < len(in) {
+		out = append(out, mark(fmt.Sprintf("…[+%d more]", len(in)-n)))
+	}
+	return out
+}
+
+func utc(t *time.Time) *time.Time {
+	if t == nil {
+		return nil
+	}
+	u := t.UTC()
+	return &u
+}
