@@ -1,0 +1,84 @@
+package audit
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+)
+
+// WriteFile replaces the file at path by one with data and perm (exactly, not
+// less a umask; on Windows only the owner's write bit counts). When it returns
+// nil, the new file is on disk; at any moment before, and after an error or a
+// crash, path is either the old file or the whole new one. The directory must
+// exist; a crash can leave a file named like ".path.123.tmp" in it.
+func WriteFile(path string, data []byte, perm fs.FileMode) error {
+	dir, base := filepath.Split(path)
+	dir = filepath.Clean(dir) // "" is "."
+	// In the same directory, for a rename is atomic within one file system.
+	f, err := os.CreateTemp(dir, "."+base+".*.tmp")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	err = fill(f, data, perm)
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, errors.Join(err, os.Remove(f.Name())))
+	}
+	if err := syncDir(dir); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
+
+// fill writes data to f, brings it to disk and closes f.
+func fill(f *os.File, data []byte, perm fs.FileMode) error {
+	_, err := f.Write(data)
+	if err == nil {
+		err = f.Chmod(perm)
+	}
+	if err == nil {
+		err = f.Sync() // before the rename, or a crash may leave an empty file under the new name
+	}
+	return errors.Join(err, f.Close())
+}
+
+// makeDir makes dir and what is missing above it, for its owner only, and
+// brings each new name to disk.
+func makeDir(dir string) error {
+	dir = filepath.Clean(dir)
+	if fi, err := os.Stat(dir); err == nil && fi.IsDir() {
+		return nil
+	}
+	parent := filepath.Dir(dir)
+	if parent != dir {
+		if err := makeDir(parent); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		if fi, err := os.Stat(dir); err == nil && fi.IsDir() {
+			return nil // another process made it just now
+		}
+		return err
+	}
+	return syncDir(parent)
+}
+
+// syncDir brings the names in a directory to disk. On Windows there is no such
+// call: FlushFileBuffers wants a handle that may write, and a directory gives
+// none. NTFS keeps names in its own journal.
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
