@@ -1,0 +1,392 @@
+package listen
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/portaudit/portaudit/registry"
+)
+
+// childMode makes the test binary a listener: "reuseport PORT" listens beside
+// others, "hold" keeps descriptor 3 open, "" is no child.
+const childMode = "PORTAUDIT_TEST_CHILD"
+
+func TestMain(m *testing.M) {
+	mode, argument, _ := strings.Cut(os.Getenv(childMode), " ")
+	switch mode {
+	case "":
+		os.Exit(m.Run())
+	case "reuseport":
+		l, err := listenReusePort("127.0.0.1:" + argument)
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		defer l.Close()
+	case "tcp":
+		l, err := net.Listen("tcp", argument)
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		defer l.Close()
+		fmt.Println(l.Addr().(*net.TCPAddr).Port)
+	case "list":
+		printSnapshot()
+		return
+	}
+	fmt.Println("ready")
+	_, _ = bufio.NewReader(os.Stdin).ReadByte() // until the parent goes
+}
+
+// printSnapshot prints what this process sees, for a parent with other rights.
+func printSnapshot() {
+	s, err := List(context.Background())
+	if err != nil {
+		fmt.Println(err)
+	}
+	for _, k := range s.Sockets {
+		for _, o := range k.Owners {
+			fmt.Println("socket", netip.AddrPortFrom(k.Address, uint16(k.Port)), o.How)
+		}
+	}
+	for _, g := range s.Coverage.Gaps {
+		fmt.Println("gap", g.Hides, g.Fix)
+	}
+}
+
+func listenReusePort(address string) (net.Listener, error) {
+	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		var err error
+		return errFirst(c.Control(func(fd uintptr) {
+			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+		}), &err)
+	}}
+	return config.Listen(context.Background(), "tcp", address)
+}
+
+func errFirst(err error, second *error) error {
+	if err != nil {
+		return err
+	}
+	return *second
+}
+
+// child starts the test binary as a listener, waits until it is ready, and
+// returns its process and what it printed before.
+func child(t *testing.T, exe, mode string, files ...*os.File) (*os.Process, []string) {
+	t.Helper()
+	cmd := exec.Command(exe)
+	cmd.Env = append(os.Environ(), childMode+"="+mode)
+	cmd.ExtraFiles = files
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { in.Close(); _ = cmd.Wait() })
+	var lines []string
+	for scan := bufio.NewScanner(out); scan.Scan(); {
+		if scan.Text() == "ready" {
+			return cmd.Process, lines
+		}
+		lines = append(lines, scan.Text())
+	}
+	t.Fatalf("child %q ended: %q", mode, lines)
+	return nil, nil
+}
+
+func listenTCP(t *testing.T, network, address string) (*net.TCPListener, netip.AddrPort) {
+	t.Helper()
+	l, err := net.Listen(network, address)
+	if err != nil {
+		t.Skipf("this host has no %s %s: %v", network, address, err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l.(*net.TCPListener), l.Addr().(*net.TCPAddr).AddrPort()
+}
+
+func find(t *testing.T, s Snapshot, transport registry.Transport, at netip.AddrPort) Socket {
+	t.Helper()
+	for _, k := range s.Sockets {
+		if k.Transport == transport && k.Address == at.Addr() && k.Port == registry.Port(at.Port()) && k.Namespace == HostNamespace {
+			return k
+		}
+	}
+	t.Fatalf("%s %s is not in the snapshot of %d sockets", transport, at, len(s.Sockets))
+	return Socket{}
+}
+
+func ownerPIDs(s Socket) []int {
+	var pids []int
+	for _, o := range s.Owners {
+		pids = append(pids, o.PID)
+	}
+	return pids
+}
+
+// ways are the two ways to enumerate; they must give the same answer.
+var ways = map[string]func(context.Context) (Snapshot, error){"proc": List, "gopsutil": Portable}
+
+func TestEveryOwnerIsNamed(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, tcp4 := listenTCP(t, "tcp4", "127.0.0.1:0")
+	_, dual := listenTCP(t, "tcp", "[::]:0")
+	forked, forkedAt := listenTCP(t, "tcp4", "127.0.0.1:0")
+	file, err := forked.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	heir, _ := child(t, self, "hold", file)
+
+	shared, err := listenReusePort("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer shared.Close()
+	sharedAt := shared.Addr().(*net.TCPAddr).AddrPort()
+	second, _ := child(t, self, "reuseport "+strconv.Itoa(int(sharedAt.Port())))
+
+	udp, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer udp.Close()
+	client, err := net.Dial("udp4", udp.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+
+	me := os.Getpid()
+	tests := []struct {
+		reason    string
+		transport registry.Transport
+		at        netip.AddrPort
+		owners    []int
+	}{
+		{"one process", registry.TCP, tcp4, []int{me}},
+		{"dual-stack wildcard", registry.TCP, dual, []int{me}},
+		{"a child that inherited the descriptor", registry.TCP, forkedAt, []int{me, heir.Pid}},
+		{"two processes with SO_REUSEPORT", registry.TCP, sharedAt, []int{me, second.Pid}},
+		{"UDP, bound", registry.UDP, udp.LocalAddr().(*net.UDPAddr).AddrPort(), []int{me}},
+	}
+	for way, list := range ways {
+		snapshot, err := list(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, tt := range tests {
+			t.Run(way+"/"+tt.reason, func(t *testing.T) {
+				s := find(t, snapshot, tt.transport, tt.at)
+				slices.Sort(tt.owners)
+				if got := ownerPIDs(s); !slices.Equal(got, tt.owners) {
+					t.Fatalf("owners are %v, want %v", got, tt.owners)
+				}
+				for _, o := range s.Owners {
+					if o.How != Process || o.Executable != self || o.UID != (UID{uint32(os.Geteuid()), true}) || o.Started.IsZero() {
+						t.Errorf("owner %d is not fully told: %+v", o.PID, o)
+					}
+				}
+			})
+		}
+		for _, s := range snapshot.Sockets {
+			if s.Transport == registry.UDP && s.Port == registry.Port(client.LocalAddr().(*net.UDPAddr).Port) {
+				t.Errorf("%s: the connected UDP client %v is called a listener", way, s)
+			}
+		}
+	}
+}
+
+func TestBothWaysAgree(t *testing.T) {
+	_, at := listenTCP(t, "tcp", "[::1]:0")
+	type row struct {
+		endpoint endpoint
+		pids     string
+	}
+	var rows [2][]row
+	for i, way := range []string{"proc", "gopsutil"} {
+		snapshot, err := ways[way](t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		find(t, snapshot, registry.TCP, at)
+		for _, s := range snapshot.Sockets {
+			if s.Namespace == HostNamespace {
+				rows[i] = append(rows[i], row{endpointOf(s), fmt.Sprint(ownerPIDs(s))})
+			}
+		}
+	}
+	// Other tests of this machine open and close sockets meanwhile: only what
+	// both saw can be compared.
+	for _, a := range rows[0] {
+		for _, b := range rows[1] {
+			if a.endpoint == b.endpoint && a.pids != b.pids {
+				t.Errorf("%+v: owners are %s by /proc and %s by gopsutil", a.endpoint, a.pids, b.pids)
+			}
+		}
+	}
+}
+
+func TestDeletedExecutable(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	exe := filepath.Join(t.TempDir(), "listener")
+	if err := os.WriteFile(exe, content, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	_, printed := child(t, exe, "tcp 127.0.0.1:0")
+	at := netip.MustParseAddrPort("127.0.0.1:" + printed[0])
+	owner := func() Owner {
+		t.Helper()
+		s, err := List(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return find(t, s, registry.TCP, at).Owners[0]
+	}
+	if o := owner(); o.Executable != exe || o.Deleted != No {
+		t.Errorf("while the file is there: %q, deleted %v", o.Executable, o.Deleted)
+	}
+	if err := os.Remove(exe); err != nil {
+		t.Fatal(err)
+	}
+	if o := owner(); o.Executable != exe || o.Deleted != Yes || o.Replaced != No {
+		t.Errorf("after its removal: %q, deleted %v, replaced %v", o.Executable, o.Deleted, o.Replaced)
+	}
+	if err := os.WriteFile(exe, content, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if o := owner(); o.Executable != exe || o.Deleted != Yes || o.Replaced != Yes {
+		t.Errorf("after an upgrade: %q, deleted %v, replaced %v", o.Executable, o.Deleted, o.Replaced)
+	}
+}
+
+func TestWorldWritable(t *testing.T) {
+	dir := t.TempDir() // below a sticky directory that everybody may write to, on most systems
+	closed := filepath.Join(dir, "closed")
+	if err := os.Mkdir(closed, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(closed, 0o777); err != nil { // past the umask
+		t.Fatal(err)
+	}
+	tests := []struct {
+		reason, root, path string
+		mode               uint32
+		want               Answer
+	}{
+		{"a directory open to all", "", filepath.Join(closed, "x"), 0o755, Yes},
+		{"below a directory open to all", "", filepath.Join(closed, "deep", "x"), 0o755, Unknown},
+		{"a file open to all in a closed directory", "", "/usr/bin/x", 0o757, Yes},
+		{"a system directory", "", "/usr/bin/x", 0o755, No},
+		{"memfd has no directory", "", "/memfd:x", 0o777, Yes},
+		{"a path that is none", "", "x", 0o755, Unknown},
+	}
+	for _, tt := range tests {
+		t.Run(tt.reason, func(t *testing.T) {
+			if got := worldWritable(tt.root, tt.path, tt.mode); got != tt.want {
+				t.Errorf("got %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+// TestFakeProc reads a whole /proc made of files.
+func TestFakeProc(t *testing.T) {
+	root := t.TempDir()
+	write := func(name, content string) {
+		t.Helper()
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link := func(target, name string) {
+		t.Helper()
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(target, path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stat := func(pid int, command string) string {
+		return fmt.Sprintf("%d (%s) S 1 1 1 0 -1 4194560 1 0 0 0 5 6 0 0 20 0 1 0 100 1 1", pid, command)
+	}
+	write("stat", "cpu 1\nbtime 1700000000\n")
+	write("sys/net/ipv4/ip_unprivileged_port_start", "80\n")
+	write("sys/net/ipv4/ip_local_port_range", "40000\t50000\n")
+	write("sys/net/ipv4/ip_local_reserved_ports", "\n")
+	link("net:[1]", "self/ns/net")
+	link("pid:[4026531836]", "self/ns/pid")
+	write("self/net/tcp", tableTitles+
+		"   0: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 100 1\n"+
+		"   1: 00000000:0801 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 200 1\n")
+	for pid, command := range map[int]string{1: "systemd", 7: "sshd"} {
+		dir := strconv.Itoa(pid) + "/"
+		write(dir+"stat", stat(pid, command))
+		write(dir+"status", "Uid:\t0\t0\t0\t0\nCapEff:\t000001ffffffffff\n")
+		write(dir+"cmdline", "/usr/sbin/"+command+"\x00-D\x00")
+		write(dir+"cgroup", "0::/system.slice/ssh.service\n")
+		link("net:[1]", dir+"ns/net")
+		link("socket:[100]", dir+"fd/3")
+		link("/dev/null", dir+"fd/0")
+	}
+	snapshot, err := listProc(t.Context(), root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(snapshot.Coverage.Gaps) > 0 {
+		t.Errorf("gaps: %+v, want none", snapshot.Coverage.Gaps)
+	}
+	if ns := snapshot.Namespaces[0]; ns.UnprivilegedStart != 80 || ns.Ephemeral != (PortRange{40000, 50000}) || !ns.Complete {
+		t.Errorf("rules for ports: %+v", ns)
+	}
+	ssh := find(t, snapshot, registry.TCP, netip.MustParseAddrPort("0.0.0.0:22"))
+	if len(ssh.Owners) != 2 || ssh.Owners[0].How != SocketUnit || ssh.Owners[1].How != Process || ssh.Owners[1].Unit != "ssh.service" {
+		t.Errorf("socket activation: owners are %+v, want systemd for the unit, then sshd", ssh.Owners)
+	}
+	if want := time.Unix(1700000001, 0); !ssh.Owners[1].Started.Equal(want) {
+		t.Errorf("sshd started at %v, want %v", ssh.Owners[1].Started, want)
+	}
+	nfs := find(t, snapshot, registry.TCP, netip.MustParseAddrPort("0.0.0.0:2049"))
+	if len(nfs.Owners) != 1 || nfs.Owners[0].How != Kernel {
+		t.Errorf("a socket that no process holds: owners are %+v, want the kernel", nfs.Owners)
+	}
+}

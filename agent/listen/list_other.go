@@ -1,0 +1,7 @@
+//go:build !linux
+
+package listen
+
+import "context"
+
+func list(ctx context.Context) (Snapshot, error) { return Portable(ctx) }

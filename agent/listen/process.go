@@ -1,0 +1,69 @@
+package listen
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os/user"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// userHz is the unit of the times in /proc/PID/stat, 1/100 s on every
+// architecture that Go supports (USER_HZ, include/asm-generic/param.h; only
+// alpha and ia64 differed).
+const userHz = 100
+
+func ticks(n uint64) time.Duration {
+	return time.Duration(n) * (time.Second / userHz)
+}
+
+// parseBootTime reads the line "btime SECONDS" of /proc/stat (proc_stat(5)).
+func parseBootTime(b []byte) (time.Time, error) {
+	for line := range bytes.Lines(b) {
+		if rest, ok := bytes.CutPrefix(line, []byte("btime ")); ok {
+			n, err := strconv.ParseInt(string(bytes.TrimSpace(rest)), 10, 64)
+			if err != nil {
+				return time.Time{}, fmt.Errorf("boot time %q is no number", clip(rest))
+			}
+			return time.Unix(n, 0).UTC(), nil
+		}
+	}
+	return time.Time{}, errors.New("no line with the boot time (btime)")
+}
+
+// parseCommandLine splits /proc/PID/cmdline at its NUL bytes (proc_pid_cmdline(5)).
+func parseCommandLine(b []byte) []string {
+	b = bytes.TrimRight(b, "\x00")
+	if len(b) == 0 {
+		return nil
+	}
+	return strings.Split(string(b), "\x00")
+}
+
+// lookUpUser returns the name of the account with this numeric id, the number
+// itself where the account database has none.
+func lookUpUser(id string) string {
+	u, err := user.LookupId(id)
+	if err != nil {
+		return id
+	}
+	return u.Username
+}
+
+// howOf tells a process that serves from one that holds the socket for
+// somebody else: the service manager, or a proxy into a container.
+func howOf(o Owner) How {
+	proxies := []string{"docker-proxy", "rootlessport", "rootlesskit"}
+	switch {
+	case o.PID == 1 && o.Command == "systemd":
+		return SocketUnit
+	case slices.Contains(proxies, path.Base(o.Executable)):
+		return ContainerProxy
+	default:
+		return Process
+	}
+}
