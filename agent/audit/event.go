@@ -41,8 +41,10 @@ type Event struct {
 	// The listener, for listener.* and finding.*.
 	Listener  string     `json:"listener,omitempty"` // stable id, no pid in it
 	Change    string     `json:"change,omitempty"`   // of listener.changed
+	Replaces  string     `json:"replaces,omitempty"` // id of the listener whose place it took
 	Transport string     `json:"transport,omitempty"`
 	Address   string     `json:"address,omitempty"`
+	Addresses []string   `json:"addresses,omitempty"` // all, where there are several
 	Port      uint16     `json:"port,omitempty"`
 	Namespace string     `json:"namespace,omitempty"`
 	Scope     string     `json:"scope,omitempty"`
@@ -87,6 +89,7 @@ type Owner struct {
 	Started    *time.Time `json:"started"`
 	Executable string     `json:"executable"`
 	Deleted    *bool      `json:"deleted"`
+	Replaced   *bool      `json:"replaced,omitempty"` // deleted, and another file has its path
 	Command    string     `json:"command"`
 	User       string     `json:"user"`
 	UID        *uint32    `json:"uid"`

@@ -26,13 +26,14 @@ func sanitize(e Event, l limits) Event {
 	e.Message = Visible(Clip(e.Message, l.message))
 	for _, s := range []*string{
 		&e.Event, &e.Host, &e.Boot, &e.Prev,
-		&e.Listener, &e.Change, &e.Transport, &e.Address, &e.Namespace, &e.Scope, &e.Verdict,
+		&e.Listener, &e.Change, &e.Replaces, &e.Transport, &e.Address, &e.Namespace, &e.Scope, &e.Verdict,
 		&e.ID, &e.Rule, &e.Severity, &e.Why, &e.Fix, &e.Program,
 	} {
 		*s = l.string(*s)
 	}
 	e.Time = e.Time.UTC()
 	e.FirstSeen, e.LastSeen = utc(e.FirstSeen), utc(e.LastSeen)
+	e.Addresses = l.strings(e.Addresses)
 	e.Owners = list(e.Owners, l, l.owner, func(rest string) Owner { return Owner{How: rest} })
 	e.Errors = l.strings(e.Errors)
 	if e.Registry != nil {
