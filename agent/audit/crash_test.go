@@ -165,7 +165,7 @@ func checkLocked(t *testing.T, dir string, pid int) {
 
 // A lock file that says nothing of use still names no wrong process.
 func TestHolderUnknown(t *testing.T) {
-	for _, content := range []string{"", "\x00\x00\x00", "\x1b]0;x", "-4"} {
+	for _, content := range []string{"", "\x00\x00\x00", "\x1b]0;x", "  -4"} {
 		path := filepath.Join(t.TempDir(), lockName)
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			t.Fatal(err)

@@ -46,13 +46,19 @@ func Visible(s string) string {
 			out = append(out, s[i:i+n]...)
 			base = true
 		default:
-			q := strconv.QuoteRuneToASCII(r)
-			out = append(out, q[1:len(q)-1]...)
+			out = appendEscape(out, r)
 			base = false
 		}
 		i += n
 	}
 	return string(out)
+}
+
+// appendEscape appends what strconv.QuoteRuneToASCII has between its quotes.
+func appendEscape(out []byte, r rune) []byte {
+	start := len(out)
+	out = strconv.AppendQuoteRuneToASCII(out, r)
+	return append(out[:start], out[start+1:len(out)-1]...)
 }
 
 // plain reports whether Visible leaves s alone.
