@@ -64,7 +64,7 @@ func survey(r io.Reader) (head Head, size int64, rec Recovery, err error) {
 		return Head{}, 0, rec, err
 	}
 	if found {
-		return Head{}, 0, rec, fmt.Errorf("%w; records follow it, so nothing was cut off: "+
+		return Head{}, 0, rec, fmt.Errorf("%w; nothing was cut off, for records would go with it: "+
 			"keep this file as evidence by moving it to another directory, and a new log is started", damage)
 	}
 	return rd.head, rd.good, Recovery{Seq: rd.head.Seq, Dropped: rd.lines.end - rd.good, Reason: damage}, nil

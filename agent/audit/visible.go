@@ -22,7 +22,8 @@ const clipMark = 31
 // other rune that cannot be seen (bidirectional controls, zero-width and
 // format characters, C1 controls, U+2028) to \u202e or \U000e0001. Backslashes
 // are doubled, all other runes stay, quotes too, so that calls of
-// strconv.UnquoteChar with quote 0 give the string back.
+// strconv.UnquoteChar with quote 0 give the string back. Letters of scripts
+// that run from right to left stay: a terminal may order them so.
 //
 // Visible(Visible(s)) is Visible(s). For that reason the result alone does not
 // tell whether it was escaped: a process that names itself with a backslash
