@@ -1,0 +1,73 @@
+package registry
+
+import (
+	"iter"
+	"strings"
+)
+
+// Entry is all that the registry holds of one port of one transport. Entries
+// may be compared with ==. The strings share the registry's memory.
+type Entry struct {
+	State State
+
+	// Description is that of the preferred name, empty where there is none.
+	Description string
+	// Note holds IANA's assignment notes, one line for each; a note that
+	// belongs to a name other than the preferred one begins with that name.
+	Note string
+	// Unauthorized holds IANA's notes of unauthorized use, in the same form.
+	Unauthorized string
+
+	names string // separated by single spaces
+}
+
+// Name returns the preferred name, empty where the port has none: 24/tcp is
+// assigned to "any private mail system" and has no name.
+func (e Entry) Name() string {
+	name, _, _ := strings.Cut(e.names, " ")
+	return name
+}
+
+// Names returns a new slice of every name, the preferred one first. It is never
+// nil.
+func (e Entry) Names() []string {
+	return strings.Fields(e.names)
+}
+
+// AllNames yields what Names returns and allocates nothing.
+func (e Entry) AllNames() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for rest := e.names; rest != ""; {
+			var name string
+			name, rest, _ = strings.Cut(rest, " ")
+			if !yield(name) {
+				return
+			}
+		}
+	}
+}
+
+// Has reports whether name is one of the entry's names, without regard to case
+// (RFC 6335 section 5.1).
+func (e Entry) Has(name string) bool {
+	for own := range e.AllNames() {
+		if strings.EqualFold(own, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// Ref is a port, or a range of ports, of one transport.
+type Ref struct {
+	First, Last Port // the same for a single port
+	Transport   Transport
+}
+
+// String returns "22/tcp" or "6000-6063/tcp".
+func (r Ref) String() string {
+	if r.First == r.Last {
+		return r.First.String() + "/" + r.Transport.String()
+	}
+	return r.First.String() + "-" + r.Last.String() + "/" + r.Transport.String()
+}
