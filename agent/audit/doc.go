@@ -33,17 +33,17 @@
 //	policy.loaded     policy
 //	policy.rejected   policy, errors
 //	listener.opened   LISTENER
-//	listener.changed  LISTENER, change
+//	listener.changed  LISTENER, change, replaces
 //	listener.closed   LISTENER
 //	finding.raised    LISTENER, id, severity, why, fix
 //	finding.cleared   LISTENER, id, severity, why, fix
 //	audit.failed      errors
 //	coverage.changed  coverage
 //
-// where LISTENER is listener, transport, address, port, namespace, scope,
-// first_seen, last_seen, registry, owners, verdict and rule. A field that has
-// no value is left out; within registry, owners and coverage null or an empty
-// string says unknown.
+// where LISTENER is listener, transport, address, addresses, port, namespace,
+// scope, first_seen, last_seen, registry, owners, verdict and rule. A field
+// that has no value is left out; within registry, owners and coverage null or
+// an empty string says unknown.
 //
 // # Strings
 //
