@@ -20,7 +20,8 @@ func (l limits) half() limits {
 }
 
 // sanitize returns e with every string bounded and visible, every list bounded
-// and every time in UTC. What e points to is never changed. Lists come out empty rather than nil, for a list is [] in JSON and never null.
+// and every time in UTC. What e points to is never changed. Lists come
+// out empty rather than nil, for a list is [] in JSON and never null.
 func sanitize(e Event, l limits) Event {
 	e.Message = Visible(Clip(e.Message, l.message))
 	for _, s := range []*string{
