@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"iter"
 	"strings"
 )
@@ -70,4 +71,8 @@ func (r Ref) String() string {
 		return r.First.String() + "/" + r.Transport.String()
 	}
 	return r.First.String() + "-" + r.Last.String() + "/" + r.Transport.String()
+}
+
+func (r Ref) compare(o Ref) int {
+	return cmp.Or(cmp.Compare(r.First, o.First), cmp.Compare(r.Last, o.Last), cmp.Compare(r.Transport, o.Transport))
 }

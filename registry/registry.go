@@ -75,7 +75,7 @@ func (r *Registry) ByName(name string) []Ref {
 			}
 		}
 	}
-	slices.SortStableFunc(refs, func(a, b Ref) int { return int(a.First) - int(b.First) })
+	slices.SortFunc(refs, Ref.compare)
 	return refs
 }
 
