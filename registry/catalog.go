@@ -41,7 +41,7 @@ func (c Catalog) Describe(p Port, t Transport) Facts {
 	e := c.registry().Lookup(p, t)
 	f := Facts{
 		Port: p, Transport: t, Range: RangeOf(p), Historic: p <= LastHistoric,
-		State: e.State, IANA: e.Names(), Description: e.Description, Note: e.Note, Unauthorized: e.Unauthorized,
+		State: e.State, IANA: e.Names(), Description: e.Description(), Note: e.Note(), Unauthorized: e.Unauthorized(),
 		Names: []string{},
 	}
 	if site, ok := c.Overlay.Lookup(p, t); ok {

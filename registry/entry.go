@@ -11,34 +11,40 @@ import (
 type Entry struct {
 	State State
 
-	// Description is that of the preferred name, empty where there is none.
-	Description string
-	// Note holds IANA's assignment notes, one line for each; a note that
-	// belongs to a name other than the preferred one begins with that name.
-	Note string
-	// Unauthorized holds IANA's notes of unauthorized use, in the same form.
-	Unauthorized string
-
-	names string // separated by single spaces
+	// The texts stand one after another in text; these are where the names,
+	// the description and the note end. Dividing them when they are asked for
+	// keeps an Entry small, and a look-up that wants the state alone fast.
+	names, description, note uint16
+	text                     string
 }
+
+// Description returns that of the preferred name, empty where there is none.
+func (e Entry) Description() string { return e.text[e.names:e.description] }
+
+// Note returns IANA's assignment notes, one line for each; a note that belongs
+// to a name other than the preferred one begins with that name.
+func (e Entry) Note() string { return e.text[e.description:e.note] }
+
+// Unauthorized returns IANA's notes of unauthorized use, in the form of Note.
+func (e Entry) Unauthorized() string { return e.text[e.note:] }
 
 // Name returns the preferred name, empty where the port has none: 24/tcp is
 // assigned to "any private mail system" and has no name.
 func (e Entry) Name() string {
-	name, _, _ := strings.Cut(e.names, " ")
+	name, _, _ := strings.Cut(e.text[:e.names], " ")
 	return name
 }
 
 // Names returns a new slice of every name, the preferred one first. It is never
 // nil.
 func (e Entry) Names() []string {
-	return strings.Fields(e.names)
+	return strings.Fields(e.text[:e.names])
 }
 
 // AllNames yields what Names returns and allocates nothing.
 func (e Entry) AllNames() iter.Seq[string] {
 	return func(yield func(string) bool) {
-		for rest := e.names; rest != ""; {
+		for rest := e.text[:e.names]; rest != ""; {
 			var name string
 			name, rest, _ = strings.Cut(rest, " ")
 			if !yield(name) {

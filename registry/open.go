@@ -98,17 +98,18 @@ func (x *index) check(records int) error {
 func (r *Registry) checkRecords() error {
 	for n := range len(r.records) / recordSize {
 		rec := r.records[n*recordSize:][:recordSize]
-		end := uint32At(rec, 0) + uint16At(rec, 4) + uint16At(rec, 6) + uint16At(rec, 8) + uint16At(rec, 10)
-		if end > len(r.text) || State(rec[12]) > Assigned {
+		names, description, note, end := uint16At(rec, 4), uint16At(rec, 6), uint16At(rec, 8), uint16At(rec, 10)
+		inOrder := names <= description && description <= note && note <= end
+		if !inOrder || uint32At(rec, 0)+end > len(r.text) || State(rec[12]) > Assigned {
 			return fmt.Errorf("record %d is out of bounds", n)
 		}
 		e := r.entry(n)
-		for _, name := range strings.Split(e.names, " ") {
-			if e.names != "" && !isName(name) {
+		for name := range e.AllNames() {
+			if !isName(name) {
 				return fmt.Errorf("record %d: %.80q is no service name", n, name)
 			}
 		}
-		for _, s := range []string{e.Description, e.Note, e.Unauthorized} {
+		for _, s := range []string{e.Description(), e.Note(), e.Unauthorized()} {
 			if !utf8.ValidString(s) {
 				return fmt.Errorf("record %d: a text is not UTF-8", n)
 			}

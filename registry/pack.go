@@ -19,8 +19,9 @@ import (
 //	          a run of equal ports begins, and for each 64 bits of it the
 //	          number of runs begun before, as uint16
 //	runs      for each transport: the record of each run, as uint16
-//	records   offset of the text as uint32; lengths of names, description,
-//	          note and unauthorized-use note as uint16; the state; a zero
+//	records   offset of the text as uint32; where in it the names, the
+//	          description, the note and the unauthorized-use note end, as
+//	          uint16; the state; a zero
 //	text      of the records
 //	source    what the data was made from
 //	date      of the data
@@ -110,11 +111,11 @@ type packer struct {
 // record returns the number of the record that holds a, adding it if need be.
 // TCP and UDP share most of theirs. The table's checks bound every length.
 func (p *packer) record(a assignment) uint16 {
-	names := strings.Join(a.names, " ")
-	text := names + a.description + a.note + a.unauthorized
+	var text string
 	var tail []byte
-	for _, s := range []string{names, a.description, a.note, a.unauthorized} {
-		tail = binary.LittleEndian.AppendUint16(tail, uint16(len(s)))
+	for _, s := range []string{strings.Join(a.names, " "), a.description, a.note, a.unauthorized} {
+		text += s
+		tail = binary.LittleEndian.AppendUint16(tail, uint16(len(text)))
 	}
 	tail = append(tail, byte(a.state), 0)
 	key := string(tail) + text

@@ -41,17 +41,13 @@ func (x *index) record(p Port) int {
 // entry decodes record number n.
 func (r *Registry) entry(n int) Entry {
 	rec := r.records[n*recordSize:][:recordSize]
-	names := uint32At(rec, 0)
-	description := names + uint16At(rec, 4)
-	note := description + uint16At(rec, 6)
-	unauthorized := note + uint16At(rec, 8)
-	end := unauthorized + uint16At(rec, 10)
+	start := uint32At(rec, 0)
 	return Entry{
-		State:        State(rec[12]),
-		Description:  r.text[description:note],
-		Note:         r.text[note:unauthorized],
-		Unauthorized: r.text[unauthorized:end],
-		names:        r.text[names:description],
+		names:       uint16(uint16At(rec, 4)),
+		description: uint16(uint16At(rec, 6)),
+		note:        uint16(uint16At(rec, 8)),
+		text:        r.text[start:][:uint16At(rec, 10)],
+		State:       State(rec[12]),
 	}
 }
 

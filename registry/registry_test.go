@@ -17,7 +17,7 @@ type want struct {
 
 func entryEquals(e Entry, w want) bool {
 	return e.State.String() == w.state && slices.Equal(e.Names(), w.names) &&
-		e.Description == w.description && e.Note == w.note && e.Unauthorized == w.unauth
+		e.Description() == w.description && e.Note() == w.note && e.Unauthorized() == w.unauth
 }
 
 // TestEmbeddedEqualsTable reads data/ports.tsv in the plainest way there is and
@@ -185,11 +185,11 @@ func TestLookup(t *testing.T) {
 
 func TestEntry(t *testing.T) {
 	e := Embedded().Lookup(80, TCP)
-	if e.Name() != "http" || e.Description != "World Wide Web HTTP" {
-		t.Errorf("80/tcp is %q, %q", e.Name(), e.Description)
+	if e.Name() != "http" || e.Description() != "World Wide Web HTTP" {
+		t.Errorf("80/tcp is %q, %q", e.Name(), e.Description())
 	}
-	if lines := strings.Split(e.Note, "\n"); len(lines) != 3 || !strings.HasPrefix(lines[1], "www: This is a duplicate") {
-		t.Errorf("the note of 80/tcp is %q", e.Note)
+	if lines := strings.Split(e.Note(), "\n"); len(lines) != 3 || !strings.HasPrefix(lines[1], "www: This is a duplicate") {
+		t.Errorf("the note of 80/tcp is %q", e.Note())
 	}
 	if got := slices.Collect(e.AllNames()); !slices.Equal(got, e.Names()) {
 		t.Errorf("AllNames %v, Names %v", got, e.Names())
@@ -204,13 +204,13 @@ func TestEntry(t *testing.T) {
 		t.Error("Has compares whole names without regard to case")
 	}
 	mail := Embedded().Lookup(24, TCP)
-	if mail.Name() != "" || mail.Names() == nil || mail.Description != "any private mail system" {
-		t.Errorf("24/tcp is %q, %#v, %q", mail.Name(), mail.Names(), mail.Description)
+	if mail.Name() != "" || mail.Names() == nil || mail.Description() != "any private mail system" {
+		t.Errorf("24/tcp is %q, %#v, %q", mail.Name(), mail.Names(), mail.Description())
 	}
-	if note := Embedded().Lookup(888, TCP).Note; !strings.Contains(note, "cddbp: This entry records an unassigned but widespread use") {
+	if note := Embedded().Lookup(888, TCP).Note(); !strings.Contains(note, "cddbp: This entry records an unassigned but widespread use") {
 		t.Errorf("the note of 888/tcp is %q", note)
 	}
-	if u := Embedded().Lookup(6003, TCP).Unauthorized; u != "Known Unauthorized Use on port 6003" {
+	if u := Embedded().Lookup(6003, TCP).Unauthorized(); u != "Known Unauthorized Use on port 6003" {
 		t.Errorf("the unauthorized-use note of 6003/tcp is %q", u)
 	}
 }
@@ -294,7 +294,7 @@ func BenchmarkLookup(b *testing.B) {
 			var names int
 			for b.Loop() {
 				e := r.Lookup(bench.port, TCP)
-				names += len(e.Description)
+				names += len(e.Description())
 			}
 		})
 	}

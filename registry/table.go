@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -192,13 +193,9 @@ func checkAssignment(a assignment) error {
 	if len(a.names) == 0 && a.description == "" {
 		return errors.New("neither a name nor a description says what the port is")
 	}
-	if len(strings.Join(a.names, " ")) > maxText {
-		return fmt.Errorf("the names are longer than %d bytes", maxText)
-	}
-	for _, s := range []string{a.description, a.note, a.unauthorized} {
-		if len(s) > 4*maxText {
-			return fmt.Errorf("a text is longer than %d bytes", 4*maxText)
-		}
+	size := len(strings.Join(a.names, " ")) + len(a.description) + len(a.note) + len(a.unauthorized)
+	if size > math.MaxUint16 {
+		return fmt.Errorf("%d bytes of names and texts, more than the %d that fit", size, math.MaxUint16)
 	}
 	return nil
 }
