@@ -11,40 +11,46 @@ import (
 type Entry struct {
 	State State
 
-	// The texts stand one after another in text; these are where the names,
-	// the description and the note end. Dividing them when they are asked for
-	// keeps an Entry small, and a look-up that wants the state alone fast.
-	names, description, note uint16
-	text                     string
+	// The texts stand one after another in text. Where names, description, note
+	// and unauthorized-use note end in it is packed into ends, 16 bits each from
+	// the lowest up. The compiler keeps a struct of up to four words in registers;
+	// with a field for each of these a look-up took five times as long.
+	ends uint64
+	text string
 }
 
+// end returns where the text of number i, from 0, ends.
+func (e Entry) end(i int) int { return int(uint16(e.ends >> (16 * i))) }
+
 // Description returns that of the preferred name, empty where there is none.
-func (e Entry) Description() string { return e.text[e.names:e.description] }
+func (e Entry) Description() string { return e.text[e.end(0):e.end(1)] }
 
 // Note returns IANA's assignment notes, one line for each; a note that belongs
 // to a name other than the preferred one begins with that name.
-func (e Entry) Note() string { return e.text[e.description:e.note] }
+func (e Entry) Note() string { return e.text[e.end(1):e.end(2)] }
 
 // Unauthorized returns IANA's notes of unauthorized use, in the form of Note.
-func (e Entry) Unauthorized() string { return e.text[e.note:] }
+func (e Entry) Unauthorized() string { return e.text[e.end(2):] }
+
+func (e Entry) names() string { return e.text[:e.end(0)] }
 
 // Name returns the preferred name, empty where the port has none: 24/tcp is
 // assigned to "any private mail system" and has no name.
 func (e Entry) Name() string {
-	name, _, _ := strings.Cut(e.text[:e.names], " ")
+	name, _, _ := strings.Cut(e.names(), " ")
 	return name
 }
 
 // Names returns a new slice of every name, the preferred one first. It is never
 // nil.
 func (e Entry) Names() []string {
-	return strings.Fields(e.text[:e.names])
+	return strings.Fields(e.names())
 }
 
 // AllNames yields what Names returns and allocates nothing.
 func (e Entry) AllNames() iter.Seq[string] {
 	return func(yield func(string) bool) {
-		for rest := e.text[:e.names]; rest != ""; {
+		for rest := e.names(); rest != ""; {
 			var name string
 			name, rest, _ = strings.Cut(rest, " ")
 			if !yield(name) {

@@ -41,13 +41,10 @@ func (x *index) record(p Port) int {
 // entry decodes record number n.
 func (r *Registry) entry(n int) Entry {
 	rec := r.records[n*recordSize:][:recordSize]
-	start := uint32At(rec, 0)
 	return Entry{
-		names:       uint16(uint16At(rec, 4)),
-		description: uint16(uint16At(rec, 6)),
-		note:        uint16(uint16At(rec, 8)),
-		text:        r.text[start:][:uint16At(rec, 10)],
-		State:       State(rec[12]),
+		State: State(rec[12]),
+		ends:  uint64At(rec, 4),
+		text:  r.text[uint32At(rec, 0):][:uint16At(rec, 10)],
 	}
 }
 
