@@ -1,0 +1,228 @@
+package policy
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/portaudit/portaudit/registry"
+	"gopkg.in/yaml.v3"
+)
+
+// conditionKey makes the condition of one key of a match.
+type conditionKey struct {
+	parse func(*decoder, *yaml.Node) condition
+	owner bool // whether it asks for an owner
+}
+
+// conditionKeys returns what a match may ask for. A key's own name is put into
+// the condition by the caller.
+func conditionKeys() map[string]conditionKey {
+	return map[string]conditionKey{
+		"port":           {parse: portCondition},
+		"transport":      {parse: transportCondition},
+		"scope":          {parse: scopeCondition},
+		"reachable":      {parse: boolCondition(reachable)},
+		"state":          {parse: stateCondition},
+		"range":          {parse: rangeCondition},
+		"service":        {parse: serviceCondition},
+		"risk":           {parse: riskCondition},
+		"privileged":     {parse: boolCondition(func(l *Listener, _ *Owner) Answer { return l.Privileged })},
+		"ephemeral":      {parse: boolCondition(func(l *Listener, _ *Owner) Answer { return l.Ephemeral })},
+		"authority":      {parse: wordCondition(Authorities(), func(l *Listener, _ *Owner) string { return l.Authority })},
+		"owner":          {parse: wordCondition(Hows(), func(_ *Listener, o *Owner) string { return o.How }), owner: true},
+		"user":           {parse: userCondition, owner: true},
+		"root":           {parse: boolCondition(func(_ *Listener, o *Owner) Answer { return o.Root }), owner: true},
+		"executable":     {parse: globCondition(func(o *Owner) string { return o.Executable }, absolute), owner: true},
+		"unit":           {parse: globCondition(func(o *Owner) string { return o.Unit }, nil), owner: true},
+		"deleted":        {parse: boolCondition(func(_ *Listener, o *Owner) Answer { return o.Deleted }), owner: true},
+		"world_writable": {parse: boolCondition(func(_ *Listener, o *Owner) Answer { return o.WorldWritable }), owner: true},
+	}
+}
+
+func reachable(l *Listener, _ *Owner) Answer { return truth(l.Scope.Reachable()) }
+
+// boolCondition asks for a fact to be true or false.
+func boolCondition(fact func(*Listener, *Owner) Answer) func(*decoder, *yaml.Node) condition {
+	return func(d *decoder, n *yaml.Node) condition {
+		wanted := truth(d.bool(n))
+		return condition{
+			test: func(l *Listener, o *Owner) Answer {
+				is := fact(l, o)
+				if is == Unknown {
+					return Unknown
+				}
+				return truth(is == wanted)
+			},
+			value: func(l *Listener, o *Owner) string { return strconv.FormatBool(fact(l, o) == Yes) },
+		}
+	}
+}
+
+// oneOf asks for a fact to be one of several values.
+func oneOf[T comparable](wanted []T, known func(T) bool, fact func(*Listener, *Owner) T, text func(T) string) condition {
+	return condition{
+		test: func(l *Listener, o *Owner) Answer {
+			is := fact(l, o)
+			if !known(is) {
+				return Unknown
+			}
+			return truth(slices.Contains(wanted, is))
+		},
+		value: func(l *Listener, o *Owner) string { return text(fact(l, o)) },
+	}
+}
+
+func always[T any](T) bool { return true }
+
+// wordCondition asks for one of a fixed set of words; "" is an unknown fact.
+func wordCondition(words []string, fact func(*Listener, *Owner) string) func(*decoder, *yaml.Node) condition {
+	return func(d *decoder, n *yaml.Node) condition {
+		var wanted []string
+		for _, item := range d.list(n) {
+			if word := d.word(item, words); word != "" {
+				wanted = append(wanted, word)
+			}
+		}
+		return oneOf(wanted, func(s string) bool { return s != "" }, fact, func(s string) string { return s })
+	}
+}
+
+// parsed reads each item of a list by a parser of its own.
+func parsed[T any](d *decoder, n *yaml.Node, words []string, parse func(string) (T, error)) []T {
+	var values []T
+	for _, item := range d.list(n) {
+		text, ok := d.text(item)
+		if !ok {
+			continue
+		}
+		v, err := parse(text)
+		if err != nil {
+			d.errorf(item, "%v%s", err, suggest(text, words))
+			continue
+		}
+		values = append(values, v)
+	}
+	return values
+}
+
+func transportCondition(d *decoder, n *yaml.Node) condition {
+	wanted := parsed(d, n, []string{"tcp", "udp", "sctp", "dccp"}, registry.ParseTransport)
+	return oneOf(wanted, func(t registry.Transport) bool { return t != 0 },
+		func(l *Listener, _ *Owner) registry.Transport { return l.Transport }, registry.Transport.String)
+}
+
+func scopeCondition(d *decoder, n *yaml.Node) condition {
+	wanted := parsed(d, n, scopeNames[1:], ParseScope)
+	return oneOf(wanted, func(s Scope) bool { return s != UnknownScope },
+		func(l *Listener, _ *Owner) Scope { return l.Scope }, Scope.String)
+}
+
+func stateCondition(d *decoder, n *yaml.Node) condition {
+	wanted := parsed(d, n, []string{"assigned", "unassigned", "reserved", "no statement"}, registry.ParseState)
+	return oneOf(wanted, always[registry.State],
+		func(l *Listener, _ *Owner) registry.State { return l.State }, registry.State.String)
+}
+
+func rangeCondition(d *decoder, n *yaml.Node) condition {
+	wanted := parsed(d, n, []string{"well-known", "registered", "dynamic"}, registry.ParseRange)
+	return oneOf(wanted, always[registry.Range],
+		func(l *Listener, _ *Owner) registry.Range { return registry.RangeOf(l.Port) }, registry.Range.String)
+}
+
+// riskCondition asks how gravely the port is abused. That it is not known to
+// be abused is a fact too.
+func riskCondition(d *decoder, n *yaml.Node) condition {
+	wanted := parsed(d, n, severityNames[1:], ParseSeverity)
+	return oneOf(wanted, always[Severity],
+		func(l *Listener, _ *Owner) Severity { return l.Risk }, Severity.String)
+}
+
+// userCondition asks for the account that an owner runs as.
+func userCondition(d *decoder, n *yaml.Node) condition {
+	wanted := parsed(d, n, nil, func(s string) (string, error) { return s, nil })
+	return oneOf(wanted, func(s string) bool { return s != "" },
+		func(_ *Listener, o *Owner) string { return o.User }, func(s string) string { return s })
+}
+
+// serviceCondition asks for any of the port's names (RFC 6335 section 5.1:
+// names differ in more than the case of their letters).
+func serviceCondition(d *decoder, n *yaml.Node) condition {
+	wanted := parsed(d, n, nil, func(s string) (string, error) { return s, nil })
+	return condition{
+		test: func(l *Listener, _ *Owner) Answer {
+			return truth(slices.ContainsFunc(l.Names, func(name string) bool {
+				return slices.ContainsFunc(wanted, func(w string) bool { return strings.EqualFold(w, name) })
+			}))
+		},
+		value: func(l *Listener, _ *Owner) string {
+			if len(l.Names) == 0 {
+				return "unnamed"
+			}
+			return strings.Join(l.Names, ", ")
+		},
+	}
+}
+
+// absolute requires that a pattern can match a whole path.
+func absolute(d *decoder, n *yaml.Node, text string) bool {
+	if strings.HasPrefix(text, "/") || strings.HasPrefix(text, "**/") || windowsPath.MatchString(text) {
+		return true
+	}
+	d.errorf(n, "%q can never match: write the whole path, or **/%s for any directory", text, strings.TrimLeft(text, "./"))
+	return false
+}
+
+// globCondition asks for a text to fit one of several patterns.
+func globCondition(fact func(*Owner) string, valid func(*decoder, *yaml.Node, string) bool) func(*decoder, *yaml.Node) condition {
+	return func(d *decoder, n *yaml.Node) condition {
+		var globs []glob
+		for _, item := range d.list(n) {
+			text, ok := d.text(item)
+			if !ok || valid != nil && !valid(d, item, text) {
+				continue
+			}
+			g, err := compileGlob(text)
+			if err != nil {
+				d.errorf(item, "%v", err)
+				continue
+			}
+			globs = append(globs, g)
+		}
+		return condition{
+			test: func(_ *Listener, o *Owner) Answer {
+				text := fact(o)
+				if text == "" {
+					return Unknown
+				}
+				return truth(slices.ContainsFunc(globs, func(g glob) bool { return g.match(text) }))
+			},
+			value: func(_ *Listener, o *Owner) string { return fact(o) },
+		}
+	}
+}
+
+// portRange is a range of ports, both ends included.
+type portRange struct{ first, last registry.Port }
+
+func portCondition(d *decoder, n *yaml.Node) condition {
+	var ranges []portRange
+	for _, item := range d.list(n) {
+		text, ok := d.text(item)
+		if !ok {
+			continue
+		}
+		r, err := parsePorts(text)
+		if err != nil {
+			d.errorf(item, "%v", err)
+			continue
+		}
+		ranges = append(ranges, r)
+	}
+	return condition{
+		test: func(l *Listener, _ *Owner) Answer {
+			return truth(slices.ContainsFunc(ranges, func(r portRange) bool { return r.first <= l.Port && l.Port <= r.last }))
+		},
+		value: func(l *Listener, _ *Owner) string { return l.Port.String() },
+	}
+}

@@ -1,0 +1,74 @@
+package policy
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Error is one mistake in a policy file.
+type Error struct {
+	File         string
+	Line, Column int // from 1; 0 where the place is not known
+	Message      string
+}
+
+// Error returns "file:line:column: message".
+func (e Error) Error() string {
+	if e.Line == 0 {
+		return e.File + ": " + e.Message
+	}
+	return fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, e.Message)
+}
+
+// Errors are all mistakes of a policy file, in the order of the file.
+type Errors []Error
+
+// Error returns the mistakes, one a line.
+func (e Errors) Error() string {
+	lines := make([]string, len(e))
+	for i, one := range e {
+		lines[i] = one.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// suggest returns ", did you mean …?" for the known word nearest to a mistyped
+// one, "" if none is near.
+func suggest(word string, known []string) string {
+	best, distance := "", 3
+	for _, k := range known {
+		if d := editDistance(strings.ToLower(word), k); d < distance && d < len(k) {
+			best, distance = k, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf(", did you mean %q?", best)
+}
+
+// editDistance counts the letters to insert, remove or replace (Levenshtein).
+// Long words are not compared: no key or value is.
+func editDistance(a, b string) int {
+	const long = 32
+	if len(a) > long || len(b) > long {
+		return long
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j+1]+1, row[j]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,159 @@
+package policy
+
+import (
+	"regexp"
+)
+
+// Policy is a compiled policy. It is immutable and may be used concurrently.
+type Policy struct {
+	Source       string // where it came from
+	SHA256       string // of its text, in hexadecimal
+	CommandLines bool   // whether command lines may be logged
+
+	rules    []rule
+	fallback fallback
+}
+
+// fallback is what becomes of a listener that no rule allowed.
+type fallback struct {
+	verdict  Verdict
+	severity Severity
+}
+
+// rule is one compiled rule.
+type rule struct {
+	id       string
+	verdict  Verdict
+	severity Severity
+	match    match
+	reason   string
+	message  string
+	why      string
+	fix      string
+}
+
+// match is a list of conditions that must all hold. It is evaluated for one
+// owner at a time; owners says whether any condition asks for one.
+type match struct {
+	conditions []condition
+	owners     bool
+}
+
+// condition is one fact that a rule asks for.
+type condition struct {
+	key   string
+	want  string // as written, for explanations
+	test  func(*Listener, *Owner) Answer
+	value func(*Listener, *Owner) string // what the fact is
+}
+
+// placeholder matches what Expand replaces.
+var placeholder = regexp.MustCompile(`\{[a-z_]*\}`)
+
+// The texts of the default verdict's finding.
+const (
+	fallbackMessage = "{owners} listens on {address} port {port}/{transport} ({service}), and no rule of the policy allows it."
+	fallbackWhy     = "A listener that nobody has thought of is the one that nobody watches."
+	fallbackFix     = "If it belongs there, add a rule that allows it, with the reason; if not, stop it."
+)
+
+// Decide returns what the policy says of l. It is total and pure, and does not
+// depend on the order of the owners.
+func (p *Policy) Decide(l Listener) Decision {
+	var d Decision
+	allowed := ""
+	for i := range p.rules {
+		r := &p.rules[i]
+		if r.holds(&l) != Yes {
+			continue
+		}
+		if r.verdict == Allow {
+			allowed = r.id
+			break
+		}
+		d.Findings = append(d.Findings, Finding{
+			Rule: r.id, Severity: r.severity, Message: r.message, Why: r.why, Fix: r.fix,
+		})
+	}
+	if allowed == "" && p.fallback.verdict == Alert {
+		d.Findings = append(d.Findings, Finding{
+			Rule: DefaultRule, Severity: p.fallback.severity,
+			Message: fallbackMessage, Why: fallbackWhy, Fix: fallbackFix,
+		})
+	}
+	if len(d.Findings) == 0 {
+		d.Verdict, d.Rule = Allow, allowed
+		if allowed == "" {
+			d.Rule = DefaultRule
+		}
+		return d
+	}
+	worst := None
+	for _, f := range d.Findings {
+		if f.Severity > worst {
+			worst, d.Rule = f.Severity, f.Rule
+		}
+	}
+	return d
+}
+
+// holds reports whether a rule matches a listener. Where conditions ask for an
+// owner, one owner that fulfils all of them makes an alert, but an allowance
+// takes every owner: a second program on a shared socket must not ride on the
+// first one's permission.
+func (r *rule) holds(l *Listener) Answer {
+	if !r.match.owners || len(l.Owners) == 0 {
+		return r.match.holds(l, &Owner{})
+	}
+	if r.verdict == Allow {
+		all := Yes
+		for i := range l.Owners {
+			all = and(all, r.match.holds(l, &l.Owners[i]))
+		}
+		return all
+	}
+	one := No
+	for i := range l.Owners {
+		one = not(and(not(one), not(r.match.holds(l, &l.Owners[i]))))
+	}
+	return one
+}
+
+func (m *match) holds(l *Listener, o *Owner) Answer {
+	all := Yes
+	for i := range m.conditions {
+		if all = and(all, m.conditions[i].test(l, o)); all == No {
+			return No
+		}
+	}
+	return all
+}
+
+// and and not are those of three-valued logic (Kleene): what is unknown stays
+// unknown unless the answer does not depend on it.
+func and(a, b Answer) Answer {
+	switch {
+	case a == No || b == No:
+		return No
+	case a == Unknown || b == Unknown:
+		return Unknown
+	}
+	return Yes
+}
+
+func not(a Answer) Answer {
+	switch a {
+	case Yes:
+		return No
+	case No:
+		return Yes
+	}
+	return Unknown
+}
+
+func truth(b bool) Answer {
+	if b {
+		return Yes
+	}
+	return No
+}
