@@ -1,0 +1,354 @@
+package agent
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/portaudit/portaudit/agent/audit"
+	"github.com/portaudit/portaudit/policy"
+)
+
+// Limits say how many audits make a listener.
+type Limits struct {
+	Confirm int // audits in which it must be seen before it is reported
+	Gone    int // audits in a row without it before it is reported closed
+}
+
+// The words for what changed about a listener, in Event.Change.
+const (
+	changeReplaced     = "replaced"      // the program was started anew
+	changeOwner        = "owner-changed" // another program, user or service has the port
+	changeScopeWidened = "scope-widened" // it can be reached from further away
+	changeScopeMoved   = "scope-moved"   // it moved to another scope that is not wider
+	changeAddresses    = "addresses"     // other addresses of the same scope
+)
+
+// change is one difference between two audits, or between an audit and what
+// had been reported before.
+type change struct {
+	kind     string // one of audit's listener and finding events
+	word     string // of listener.changed
+	listener Listener
+	replaces string // id of the listener that gave its place up for this one
+	finding  Finding
+
+	addresses []string
+	lastSeen  time.Time
+}
+
+// track is what is remembered of one listener.
+type track struct {
+	Listener  Listener           `json:"listener"` // as last seen, FirstSeen the true one
+	Addresses []string           `json:"addresses"`
+	LastSeen  time.Time          `json:"last_seen"`
+	Seen      int                `json:"seen"`   // audits until it was confirmed
+	Missed    int                `json:"missed"` // audits in a row without it
+	Confirmed bool               `json:"confirmed"`
+	Programs  []string           `json:"programs"` // signatures of all owners it ever had
+	Raised    map[string]Finding `json:"raised"`   // by id
+}
+
+// change makes a change of the kind about the track as it is.
+func (t track) change(kind string) change {
+	return change{kind: kind, listener: t.Listener, addresses: t.Addresses, lastSeen: t.LastSeen}
+}
+
+// changed makes a change to the listener itself.
+func (t track) changed(word string) change {
+	c := t.change(audit.ListenerChanged)
+	c.word = word
+	return c
+}
+
+// about makes a change of the kind about a finding.
+func (t track) about(kind string, f Finding) change {
+	c := t.change(kind)
+	c.finding = f
+	return c
+}
+
+// sighting is one identity in one audit: its endpoints made one.
+type sighting struct {
+	listener  Listener // of the first address, with the findings of all
+	addresses []string
+	owners    bool // whether its owners could be seen
+}
+
+// diff compares an audit with what is remembered and returns what to remember
+// now, and what to report, in an order that does not depend on map iteration.
+//
+// What an audit could not see is neither gone nor mended: a listener of a
+// namespace that was not read stays as it was, and so do the findings of a
+// listener whose owners could not be seen.
+func diff(before map[string]track, o observation, limits Limits) (map[string]track, []change) {
+	after := maps.Clone(before)
+	if after == nil {
+		after = map[string]track{}
+	}
+	sightings := group(before, o.listeners)
+	var changes []change
+	for _, id := range slices.Sorted(maps.Keys(before)) {
+		if _, here := sightings[id]; !here {
+			changes = append(changes, miss(after, id, o, limits)...)
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(sightings)) {
+		changes = append(changes, sight(after, id, sightings[id], o.time, limits)...)
+	}
+	return after, changes
+}
+
+// group makes one sighting of all endpoints of an identity. A listener whose
+// owners cannot be seen counts as the one that was known at its place: its
+// owner did not change because this audit is blind.
+func group(before map[string]track, listeners []Listener) map[string]sighting {
+	known := map[place]string{}
+	for _, id := range slices.Sorted(maps.Keys(before)) {
+		if t := before[id]; t.Missed == 0 && !unresolved(t.Listener.Owners) {
+			known[placeOf(t.Listener)] = id
+		}
+	}
+	sightings := map[string]sighting{}
+	for _, l := range listeners {
+		owners := !unresolved(l.Owners)
+		if id, ok := known[placeOf(l)]; ok && !owners {
+			l.ID = id
+			l.Owners, l.Findings = before[id].Listener.Owners, before[id].Listener.Findings
+		}
+		s, seen := sightings[l.ID]
+		if !seen {
+			s = sighting{listener: l, owners: true}
+			s.listener.Findings = nil
+		}
+		s.owners = s.owners && owners
+		s.addresses = append(s.addresses, l.Address)
+		s.listener.Findings = addFindings(s.listener.Findings, l.Findings)
+		s.listener.Owners = addOwners(s.listener.Owners, l.Owners)
+		sightings[l.ID] = s
+	}
+	return sightings
+}
+
+// addFindings returns a and those of b that a does not have.
+func addFindings(a, b []Finding) []Finding {
+	sum := slices.Clone(a)
+	for _, f := range b {
+		if !slices.ContainsFunc(sum, func(g Finding) bool { return g.ID == f.ID }) {
+			sum = append(sum, f)
+		}
+	}
+	return sum
+}
+
+// addOwners returns a and those of b that a does not have.
+func addOwners(a, b []audit.Owner) []audit.Owner {
+	sum := slices.Clone(a)
+	for _, o := range b {
+		if !slices.ContainsFunc(sum, func(p audit.Owner) bool { return sameProcess(o, p) && o.How == p.How }) {
+			sum = append(sum, o)
+		}
+	}
+	return sum
+}
+
+func sameProcess(a, b audit.Owner) bool {
+	if a.PID == nil || b.PID == nil {
+		return a.PID == b.PID
+	}
+	if *a.PID != *b.PID {
+		return false
+	}
+	return a.Started == nil || b.Started == nil || a.Started.Equal(*b.Started)
+}
+
+// miss counts an audit without the listener, and reports it when it is gone.
+func miss(tracks map[string]track, id string, o observation, limits Limits) []change {
+	t := tracks[id]
+	read, found := o.read[t.Listener.Namespace]
+	if found && !read || !found && o.blind {
+		return nil // nobody looked
+	}
+	t.Missed++
+	tracks[id] = t
+	if t.Missed < limits.Gone {
+		return nil
+	}
+	delete(tracks, id)
+	var changes []change
+	if !t.Confirmed { // too short-lived to be confirmed, yet it was there
+		t, changes = confirm(t)
+	}
+	changes = append(changes, clearAll(t)...)
+	return append(changes, t.change(audit.ListenerClosed))
+}
+
+// clearAll reports every raised finding of a track as cleared.
+func clearAll(t track) []change {
+	var changes []change
+	for _, id := range slices.Sorted(maps.Keys(t.Raised)) {
+		changes = append(changes, t.about(audit.FindingCleared, t.Raised[id]))
+	}
+	return changes
+}
+
+// confirm marks a track as reported, and reports it with its findings.
+func confirm(t track) (track, []change) {
+	t.Confirmed = true
+	changes := []change{t.change(audit.ListenerOpened)}
+	raised := raise(&t)
+	return t, append(changes, raised...)
+}
+
+// raise reports the findings of the track's listener that are not yet raised.
+func raise(t *track) []change {
+	var changes []change
+	t.Raised = maps.Clone(t.Raised)
+	for _, f := range t.Listener.Findings {
+		if _, old := t.Raised[f.ID]; old {
+			continue
+		}
+		if t.Raised == nil {
+			t.Raised = map[string]Finding{}
+		}
+		t.Raised[f.ID] = f
+		changes = append(changes, t.about(audit.FindingRaised, f))
+	}
+	return changes
+}
+
+// sight counts an audit with the listener, and reports it when it is confirmed
+// and when it changed.
+func sight(tracks map[string]track, id string, s sighting, now time.Time, limits Limits) []change {
+	t, known := tracks[id]
+	old := t
+	firstSeen := now
+	if known {
+		firstSeen = t.Listener.FirstSeen
+	}
+	t.Listener = s.listener
+	t.Listener.FirstSeen = firstSeen
+	t.Addresses, t.LastSeen, t.Missed = s.addresses, now, 0
+	if s.owners {
+		t.Programs = union(t.Programs, signatures(s.listener.Owners))
+	}
+	var changes []change
+	switch {
+	case t.Confirmed:
+		t, changes = compare(old, t, s.owners)
+	default:
+		t.Seen++
+		if t.Seen >= limits.Confirm {
+			t, changes = appear(tracks, t)
+		}
+	}
+	tracks[id] = t
+	return changes
+}
+
+// appear confirms a track, as a change of the listener whose place it takes if
+// there is one, else as a new one.
+func appear(tracks map[string]track, t track) (track, []change) {
+	id, word := predecessor(tracks, t)
+	t, changes := confirm(t)
+	if word == "" {
+		return t, changes
+	}
+	was := tracks[id]
+	changes[0] = t.changed(word)
+	if was.Missed > 0 { // it gave its place up; else both are there
+		changes[0].replaces = id
+		delete(tracks, id)
+		changes = append(clearAll(was), changes...)
+	}
+	return t, changes
+}
+
+// predecessor finds the confirmed listener whose place t takes: the same port
+// with another program, when that is missing now, or the same program and port
+// in another scope.
+func predecessor(tracks map[string]track, t track) (id, word string) {
+	program := programOf(t.Listener.Owners)
+	for _, id := range slices.Sorted(maps.Keys(tracks)) {
+		was := tracks[id]
+		if !was.Confirmed || id == t.Listener.ID || was.Listener.Namespace != t.Listener.Namespace ||
+			was.Listener.Transport != t.Listener.Transport || was.Listener.Port != t.Listener.Port {
+			continue
+		}
+		sameScope := was.Listener.Scope == t.Listener.Scope
+		switch {
+		case sameScope && was.Missed > 0:
+			return id, changeOwner
+		case !sameScope && programOf(was.Listener.Owners) == program:
+			if wider(t.Listener.Scope, was.Listener.Scope) {
+				return id, changeScopeWidened
+			}
+			if was.Missed > 0 {
+				return id, changeScopeMoved
+			}
+		}
+	}
+	return "", ""
+}
+
+func wider(now, was string) bool {
+	a, errA := policy.ParseScope(now)
+	b, errB := policy.ParseScope(was)
+	return errA == nil && errB == nil && a > b
+}
+
+// compare reports what changed about a confirmed listener.
+func compare(old, t track, owners bool) (track, []change) {
+	if !owners {
+		t.Listener.Findings = old.Listener.Findings
+		return t, nil
+	}
+	var changes []change
+	if word := whatChanged(old, t); word != "" {
+		changes = append(changes, t.changed(word))
+	}
+	for _, id := range slices.Sorted(maps.Keys(t.Raised)) {
+		if !slices.ContainsFunc(t.Listener.Findings, func(f Finding) bool { return f.ID == id }) {
+			changes = append(changes, t.about(audit.FindingCleared, t.Raised[id]))
+			t.Raised = maps.Clone(t.Raised)
+			delete(t.Raised, id)
+		}
+	}
+	return t, append(changes, raise(&t)...)
+}
+
+// whatChanged returns the word for the gravest change, "" for none. Workers
+// that come and go beside a process that stays are no change, nor is an owner
+// of a kind that the listener has had before.
+func whatChanged(old, t track) string {
+	switch {
+	case len(t.Programs) > len(old.Programs):
+		return changeOwner
+	case !slices.ContainsFunc(t.Listener.Owners, func(o audit.Owner) bool {
+		return slices.ContainsFunc(old.Listener.Owners, func(p audit.Owner) bool { return sameProcess(o, p) })
+	}):
+		return changeReplaced
+	case !slices.Equal(sorted(old.Addresses), sorted(t.Addresses)):
+		return changeAddresses
+	}
+	return ""
+}
+
+func sorted(s []string) []string { return slices.Sorted(slices.Values(s)) }
+
+// signatures tell owners apart by what a restart does not change: which
+// program it is, run as whom, for which service.
+func signatures(owners []audit.Owner) []string {
+	var all []string
+	for _, o := range owners {
+		all = append(all, strings.Join([]string{cmp.Or(o.Executable, o.Command, o.How), o.User, o.SID, o.Unit}, "\t"))
+	}
+	return all
+}
+
+// union returns the sorted distinct strings of a and b.
+func union(a, b []string) []string {
+	return slices.Compact(slices.Sorted(slices.Values(slices.Concat(a, b))))
+}

@@ -1,0 +1,118 @@
+package agent
+
+import (
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/portaudit/portaudit/agent/audit"
+)
+
+// event makes the record of a change.
+func event(c change) audit.Event {
+	l := c.listener
+	lastSeen, firstSeen := c.lastSeen, l.FirstSeen
+	e := audit.Event{
+		Event: c.kind, Message: message(c),
+		Listener: l.ID, Change: c.word, Replaces: c.replaces,
+		Transport: l.Transport, Address: l.Address, Port: l.Port, Namespace: l.Namespace, Scope: l.Scope,
+		FirstSeen: &firstSeen, LastSeen: &lastSeen, Registry: &l.Registry, Owners: l.Owners,
+		Verdict: l.Verdict, Rule: l.Rule,
+	}
+	if len(c.addresses) > 1 {
+		e.Addresses = c.addresses
+	}
+	if f := c.finding; f.ID != "" {
+		e.ID, e.Rule, e.Severity, e.Why, e.Fix = f.ID, f.Rule, f.Severity, f.Why, f.Fix
+	}
+	return e
+}
+
+// message says in one sentence what happened.
+func message(c change) string {
+	l := c.listener
+	at := EndpointText(l)
+	who := OwnersText(l.Owners, OwnerText)
+	switch c.kind {
+	case audit.FindingRaised:
+		return c.finding.Message
+	case audit.FindingCleared:
+		return "no longer: " + c.finding.Message
+	case audit.ListenerOpened:
+		return fmt.Sprintf("%s listens on %s", who, at)
+	case audit.ListenerClosed:
+		return fmt.Sprintf("%s no longer listens on %s, last seen %s", who, at, c.lastSeen.Format(time.RFC3339))
+	}
+	switch c.word {
+	case changeReplaced:
+		return fmt.Sprintf("%s was started anew and listens on %s", who, at)
+	case changeOwner:
+		return fmt.Sprintf("%s is now owned by %s", at, who)
+	case changeScopeWidened:
+		return fmt.Sprintf("%s can now be reached from further away: it listens on %s", who, at)
+	case changeScopeMoved:
+		return fmt.Sprintf("%s moved to %s", who, at)
+	default:
+		return fmt.Sprintf("%s listens on other addresses: %s", who, at)
+	}
+}
+
+// replay brings what is remembered up to what the log holds: a record may have
+// been written just before the agent was killed, and what it says must not be
+// said again.
+func replay(tracks map[string]track, e audit.Event) map[string]track {
+	after := maps.Clone(tracks)
+	if after == nil {
+		after = map[string]track{}
+	}
+	switch e.Event {
+	case audit.ListenerClosed:
+		delete(after, e.Listener)
+		return after
+	case audit.ListenerOpened, audit.ListenerChanged, audit.FindingRaised, audit.FindingCleared:
+	default:
+		return after
+	}
+	t, known := after[e.Listener]
+	delete(after, e.Replaces)
+	if !known || e.Event == audit.ListenerOpened || e.Event == audit.ListenerChanged {
+		raised := t.Raised
+		t = trackOf(e)
+		t.Raised = raised
+	}
+	switch e.Event {
+	case audit.FindingRaised:
+		t.Raised = maps.Clone(t.Raised)
+		if t.Raised == nil {
+			t.Raised = map[string]Finding{}
+		}
+		t.Raised[e.ID] = Finding{ID: e.ID, Rule: e.Rule, Severity: e.Severity, Message: e.Message, Why: e.Why, Fix: e.Fix}
+	case audit.FindingCleared:
+		t.Raised = maps.Clone(t.Raised)
+		delete(t.Raised, e.ID)
+	}
+	after[e.Listener] = t
+	return after
+}
+
+// trackOf rebuilds what is remembered of a listener from a record about it.
+func trackOf(e audit.Event) track {
+	l := Listener{
+		ID: e.Listener, Transport: e.Transport, Address: e.Address, Port: e.Port,
+		Namespace: e.Namespace, Scope: e.Scope, Owners: e.Owners, Verdict: e.Verdict, Rule: e.Rule,
+	}
+	if e.Registry != nil {
+		l.Registry = *e.Registry
+	}
+	t := track{Listener: l, Addresses: e.Addresses, Confirmed: true, Programs: union(signatures(e.Owners), nil)}
+	if len(t.Addresses) == 0 {
+		t.Addresses = []string{e.Address}
+	}
+	if e.FirstSeen != nil {
+		t.Listener.FirstSeen = *e.FirstSeen
+	}
+	if e.LastSeen != nil {
+		t.LastSeen = *e.LastSeen
+	}
+	return t
+}

@@ -1,0 +1,130 @@
+package agent
+
+import (
+	"time"
+
+	"github.com/portaudit/portaudit/agent/audit"
+	"github.com/portaudit/portaudit/policy"
+)
+
+// ReportVersion is the version of the Report format (docs/json.md).
+const ReportVersion = 1
+
+// Report is one audit of a host, the document that scan --json prints.
+type Report struct {
+	Schema    int             `json:"schema"`
+	Host      string          `json:"host"`
+	Time      time.Time       `json:"time"`
+	Policy    audit.Policy    `json:"policy"`
+	Coverage  audit.Coverage  `json:"coverage"`
+	Listeners []Listener      `json:"listeners"`
+	Findings  []ReportFinding `json:"findings"`
+	Counts    Counts          `json:"counts"`
+}
+
+// Listener is one listening endpoint with everything that was found out.
+type Listener struct {
+	ID        string         `json:"id"` // stable: equal for all addresses of one identity
+	Transport string         `json:"transport"`
+	Address   string         `json:"address"`
+	Port      uint16         `json:"port"`
+	Namespace string         `json:"namespace"`
+	Scope     string         `json:"scope"`
+	FirstSeen time.Time      `json:"first_seen"`
+	Service   string         `json:"service"` // the highest-ranking name: site, IANA, services file
+	Registry  audit.Registry `json:"registry"`
+	Known     *Known         `json:"known,omitempty"`
+	Site      *Site          `json:"site,omitempty"`
+	// Privileged and Ephemeral are null where the host's rules are unknown.
+	Privileged *bool         `json:"privileged"`
+	Ephemeral  *bool         `json:"ephemeral"`
+	DualStack  *bool         `json:"dual_stack"`
+	Authority  string        `json:"authority,omitempty"`
+	Creator    *uint32       `json:"creator_uid,omitempty"`
+	Owners     []audit.Owner `json:"owners"`
+	Verdict    string        `json:"verdict"`
+	Rule       string        `json:"rule"`
+	Findings   []Finding     `json:"findings"`
+}
+
+// Known is what the port is commonly used for, whatever IANA says.
+type Known struct {
+	Name     string `json:"name"`
+	Class    string `json:"class,omitempty"`
+	Severity string `json:"severity,omitempty"`
+	Why      string `json:"why,omitempty"`
+	Source   string `json:"source,omitempty"`
+}
+
+// Site is what the site's own overlay says of the port.
+type Site struct {
+	Name  string `json:"name"`
+	Owner string `json:"owner,omitempty"`
+}
+
+// Finding is what one rule found of a listener.
+type Finding struct {
+	ID       string `json:"id"` // stable over restarts
+	Rule     string `json:"rule"`
+	Severity string `json:"severity"`
+	Message  string `json:"message"`
+	Why      string `json:"why,omitempty"`
+	Fix      string `json:"fix,omitempty"`
+}
+
+// ReportFinding is a finding once for the whole report, with the ids of the
+// listeners' endpoints that it was made of.
+type ReportFinding struct {
+	Finding
+	Listeners []string `json:"listeners"` // "transport address:port"
+}
+
+// Counts sums a report up.
+type Counts struct {
+	Listeners int            `json:"listeners"`
+	Verdicts  map[string]int `json:"verdicts"`
+	Findings  map[string]int `json:"findings"` // by severity, every severity present
+}
+
+// Worst returns the gravest severity among the findings.
+func (r Report) Worst() policy.Severity {
+	worst := policy.None
+	for _, f := range r.Findings {
+		if s, err := policy.ParseSeverity(f.Severity); err == nil {
+			worst = max(worst, s)
+		}
+	}
+	return worst
+}
+
+// report makes the document of one audit.
+func report(a observation, host string, p *policy.Policy) Report {
+	r := Report{
+		Schema: ReportVersion, Host: audit.Visible(host), Time: a.time,
+		Policy:   audit.Policy{Source: p.Source, SHA256: p.SHA256},
+		Coverage: a.coverage, Listeners: a.listeners, Findings: []ReportFinding{},
+		Counts: Counts{Listeners: len(a.listeners), Verdicts: map[string]int{}, Findings: map[string]int{}},
+	}
+	for _, v := range []policy.Verdict{policy.Alert, policy.Allow} {
+		r.Counts.Verdicts[v.String()] = 0
+	}
+	for s := policy.Low; s <= policy.Critical; s++ {
+		r.Counts.Findings[s.String()] = 0
+	}
+	index := map[string]int{}
+	for _, l := range a.listeners {
+		r.Counts.Verdicts[l.Verdict]++
+		for _, f := range l.Findings {
+			i, seen := index[f.ID]
+			if !seen {
+				i = len(r.Findings)
+				index[f.ID] = i
+				r.Findings = append(r.Findings, ReportFinding{Finding: f})
+				r.Counts.Findings[f.Severity]++
+			}
+			r.Findings[i].Listeners = append(r.Findings[i].Listeners, EndpointText(l))
+		}
+	}
+	sortFindings(r.Findings)
+	return r
+}

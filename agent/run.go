@@ -1,0 +1,244 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"time"
+
+	"github.com/portaudit/portaudit/agent/audit"
+	"github.com/portaudit/portaudit/agent/listen"
+	"github.com/portaudit/portaudit/policy"
+	"github.com/portaudit/portaudit/registry"
+)
+
+// Options is what the loop works with. All but Reload, LoadPolicy and Alerts
+// are required.
+type Options struct {
+	List    func(context.Context) (listen.Snapshot, error) // listen.List
+	Catalog *registry.Catalog
+	Policy  *policy.Policy
+
+	// Reload asks for the policy to be read again by LoadPolicy. A policy that
+	// is refused leaves the one before in force.
+	Reload     <-chan struct{}
+	LoadPolicy func() (*policy.Policy, error)
+
+	Log      *audit.Log
+	LogDir   string // of Log, to read back what was said before
+	StateDir string
+	Alerts   []Output
+	Logger   *slog.Logger
+
+	Interval time.Duration // between the starts of two audits
+	Limits   Limits
+	Version  string // of this program
+	PID      int
+}
+
+// Output takes each event that is worth an alert, after the log has it.
+type Output func(audit.Event) error
+
+// Run audits the host until ctx is done, which is no error. It starts no
+// goroutine. An audit that fails is recorded and tried again; an error means
+// that the log cannot be written, so that nothing could be recorded any more.
+func Run(ctx context.Context, o Options) error {
+	l, err := start(o)
+	if err != nil {
+		return err
+	}
+	ticker := time.NewTicker(o.Interval)
+	defer ticker.Stop()
+	for {
+		if err := l.audit(ctx); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return l.stop()
+		case <-o.Reload:
+			if err := l.reload(); err != nil {
+				return err
+			}
+		case <-ticker.C:
+		}
+	}
+}
+
+// loop is the state of Run, which alone changes it.
+type loop struct {
+	Options
+	state   state
+	saved   time.Time // when state was last written
+	failure string    // of the audit before, "" if it worked
+}
+
+// saveEvery bounds how old the last sight of a listener can be in the state
+// file after a crash. What was said is saved at once.
+const saveEvery = time.Minute
+
+// start recalls what was said before and records that the agent is here.
+func start(o Options) (*loop, error) {
+	s, err := recall(o.StateDir, o.LogDir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		// Without what was said before, findings may be raised once more: that
+		// is said, and better than not to audit.
+		o.Logger.Warn("state made anew from the log", "error", err)
+	}
+	s.Seq = min(s.Seq, o.Log.Seq()) // a log that was moved aside starts again
+	l := &loop{Options: o, state: s}
+	events := []audit.Event{{
+		Event: audit.AgentStarted, Message: "portaudit " + o.Version + " started",
+		Program: o.Version, PID: o.PID, Policy: named(o.Policy),
+	}}
+	if r := o.Log.Recovered(); r.Dropped > 0 {
+		events[0].Errors = []string{fmt.Sprintf("%d bytes behind the last whole record of the log were dropped", r.Dropped)}
+	}
+	events = append(events, loaded(o.Policy))
+	return l, l.record(events)
+}
+
+func named(p *policy.Policy) *audit.Policy {
+	return &audit.Policy{Source: p.Source, SHA256: p.SHA256}
+}
+
+func loaded(p *policy.Policy) audit.Event {
+	return audit.Event{Event: audit.PolicyLoaded, Message: "policy " + p.Source + " is in force", Policy: named(p)}
+}
+
+// audit makes one audit and records what changed.
+func (l *loop) audit(ctx context.Context) error {
+	began := time.Now()
+	snapshot, err := l.List(ctx)
+	if ctx.Err() != nil {
+		return nil // the caller stops next
+	}
+	if err != nil {
+		return l.failed(err)
+	}
+	o := observe(snapshot, l.Catalog, l.Policy)
+	events := l.coverage(o.coverage)
+	tracks, changes := diff(l.state.Tracks, o, l.Limits)
+	for _, c := range changes {
+		events = append(events, event(c))
+	}
+	l.state.Tracks, l.state.Coverage, l.failure = tracks, &o.coverage, ""
+	l.Logger.Debug("audited", "listeners", len(o.listeners), "changes", len(changes), "took", time.Since(began))
+	return l.record(events)
+}
+
+// failed records that an audit failed, once for each reason in a row. Nothing
+// is closed or cleared by an audit that did not happen.
+func (l *loop) failed(err error) error {
+	if err.Error() == l.failure {
+		return nil
+	}
+	l.failure = err.Error()
+	return l.record([]audit.Event{{
+		Event: audit.AuditFailed, Message: "the audit failed: " + err.Error(), Errors: []string{err.Error()},
+	}})
+}
+
+// coverage records what can no longer be seen, or can be seen again.
+func (l *loop) coverage(now audit.Coverage) []audit.Event {
+	var before audit.Coverage
+	if l.state.Coverage != nil {
+		before = *l.state.Coverage
+	} else {
+		before.Complete = true
+	}
+	if l.failure == "" && before.Complete == now.Complete && maps.Equal(gapSet(before), gapSet(now)) {
+		return nil
+	}
+	message := "everything can be seen"
+	if !now.Complete {
+		message = "not everything can be seen: " + now.Gaps[0].Reason
+	}
+	return []audit.Event{{Event: audit.CoverageChanged, Message: message, Coverage: &now}}
+}
+
+// gapSet holds what a coverage lacks, without the counts, which change with
+// every process that starts.
+func gapSet(c audit.Coverage) map[audit.Gap]bool {
+	set := map[audit.Gap]bool{}
+	for _, g := range c.Gaps {
+		g.Count = 0
+		set[g] = true
+	}
+	return set
+}
+
+// reload puts a new policy in force, or keeps the old one and says why.
+func (l *loop) reload() error {
+	if l.LoadPolicy == nil {
+		return nil
+	}
+	p, err := l.LoadPolicy()
+	if err != nil {
+		return l.record([]audit.Event{Rejected(err, l.Policy)})
+	}
+	l.Policy = p
+	return l.record([]audit.Event{loaded(p)})
+}
+
+// Rejected makes the record of a policy that was refused; inForce is the one
+// that stays, nil if there is none.
+func Rejected(err error, inForce *policy.Policy) audit.Event {
+	e := audit.Event{Event: audit.PolicyRejected, Message: "the policy was refused", Errors: []string{err.Error()}}
+	var list policy.Errors
+	if errors.As(err, &list) {
+		e.Errors = nil
+		for _, one := range list {
+			e.Errors = append(e.Errors, one.Error())
+		}
+	}
+	if inForce != nil {
+		e.Message += ", " + inForce.Source + " stays in force"
+		e.Policy = named(inForce)
+	}
+	return e
+}
+
+func (l *loop) stop() error {
+	err := l.record([]audit.Event{{
+		Event: audit.AgentStopped, Message: "portaudit " + l.Version + " stopped", Program: l.Version, PID: l.PID,
+	}})
+	return errors.Join(err, l.save())
+}
+
+// record writes events to the log, remembers that they were said, and alerts,
+// in this order: what an alert says is in the log, and a crash in between is
+// made good from the log at the next start.
+func (l *loop) record(events []audit.Event) error {
+	for i := range events {
+		events[i].Time = time.Now()
+	}
+	if len(events) > 0 {
+		seq, err := l.Log.Append(events...)
+		if err != nil {
+			return fmt.Errorf("write the audit log: %w", err)
+		}
+		l.state.Seq = seq
+	}
+	if len(events) > 0 || time.Since(l.saved) >= saveEvery {
+		if err := l.save(); err != nil {
+			l.Logger.Warn("state not saved: after a crash it is made anew from the log", "error", err)
+		}
+	}
+	for _, e := range events {
+		for _, output := range l.Alerts {
+			if err := output(e); err != nil {
+				l.Logger.Warn("alert not delivered", "event", e.Event, "error", err)
+			}
+		}
+	}
+	return nil
+}
+
+func (l *loop) save() error {
+	l.saved = time.Now()
+	return l.state.save(l.StateDir)
+}

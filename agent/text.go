@@ -1,0 +1,73 @@
+package agent
+
+import (
+	"cmp"
+	"net"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/portaudit/portaudit/agent/audit"
+	"github.com/portaudit/portaudit/agent/listen"
+)
+
+// EndpointText is how a listener's endpoint is written everywhere:
+// "tcp 0.0.0.0:22", "udp [::1]:323", behind the namespace if it is not the host's.
+func EndpointText(l Listener) string {
+	text := l.Transport + " " + net.JoinHostPort(l.Address, strconv.Itoa(int(l.Port)))
+	if l.Namespace != listen.HostNamespace {
+		text = l.Namespace + " " + text
+	}
+	return text
+}
+
+// ServiceText names the service of a port, the state of the registry where it
+// has no name.
+func ServiceText(l Listener) string { return cmp.Or(l.Service, "("+l.Registry.State+")") }
+
+// ProgramText names the program of an owner: the base name of its executable,
+// else the name that the system shows, else why it is unknown.
+func ProgramText(o audit.Owner) string {
+	switch {
+	case o.Executable != "":
+		// The path may be of either kind, whatever this program runs on.
+		return path.Base(strings.ReplaceAll(o.Executable, `\`, "/"))
+	case o.Command != "":
+		return o.Command
+	case o.How == listen.Kernel.String():
+		return "the kernel"
+	case o.How == listen.Denied.String():
+		return "unknown (no permission)"
+	case o.How == "":
+		return "unknown"
+	default:
+		return "unknown (" + o.How + ")"
+	}
+}
+
+// OwnerText names one owner for people: "sshd (pid 812, user root)".
+func OwnerText(o audit.Owner) string {
+	if o.PID == nil {
+		return ProgramText(o)
+	}
+	text := ProgramText(o) + " (pid " + strconv.Itoa(*o.PID)
+	if o.User != "" {
+		text += ", user " + o.User
+	}
+	return text + ")"
+}
+
+// OwnersText lists what text says of each owner, each text once.
+func OwnersText(owners []audit.Owner, text func(audit.Owner) string) string {
+	var texts []string
+	for _, o := range owners {
+		if s := text(o); s != "" && !slices.Contains(texts, s) {
+			texts = append(texts, s)
+		}
+	}
+	if len(texts) == 0 {
+		return "unknown"
+	}
+	return strings.Join(texts, ", ")
+}
