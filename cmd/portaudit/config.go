@@ -1,0 +1,102 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"time"
+
+	"gopkg.in/yaml.v3"
+)
+
+// maxConfig bounds the configuration file.
+const maxConfig = 64 << 10
+
+// readConfig reads the configuration file; fs.ErrNotExist and fs.ErrPermission
+// can be matched.
+func readConfig(path string) (settings, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return settings{}, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
+	if err != nil {
+		return settings{}, err
+	}
+	return parseConfig(b, path)
+}
+
+// parseConfig decodes a configuration as strictly as a policy: an unknown or
+// repeated key, a second document or a value of the wrong kind is an error
+// with file, line and column, and all errors are reported at once.
+func parseConfig(b []byte, name string) (settings, error) {
+	if len(b) > maxConfig {
+		return settings{}, fmt.Errorf("%s: more than %d bytes", name, maxConfig)
+	}
+	decoder := yaml.NewDecoder(bytes.NewReader(b))
+	var document, second yaml.Node
+	if err := decoder.Decode(&document); errors.Is(err, io.EOF) {
+		return settings{}, nil // nothing but comments
+	} else if err != nil {
+		return settings{}, fmt.Errorf("%s: %w", name, err)
+	}
+	if err := decoder.Decode(&second); !errors.Is(err, io.EOF) {
+		return settings{}, fmt.Errorf("%s: a second document begins: put all keys into one", name)
+	}
+	var s settings
+	root := document.Content[0]
+	if root.Kind != yaml.MappingNode {
+		return settings{}, fmt.Errorf("%s:%d:%d: a list of keys is wanted, such as \"interval: 10s\"", name, root.Line, root.Column)
+	}
+	var problems []error
+	seen := map[string]bool{}
+	for i := 0; i+1 < len(root.Content); i += 2 {
+		key, value := root.Content[i], root.Content[i+1]
+		err := s.set(key.Value, value)
+		if seen[key.Value] {
+			err = fmt.Errorf("%q is given twice", key.Value)
+		}
+		seen[key.Value] = true
+		if err != nil {
+			problems = append(problems, fmt.Errorf("%s:%d:%d: %w", name, value.Line, value.Column, err))
+		}
+	}
+	return s, errors.Join(problems...)
+}
+
+// set takes the value of one key.
+func (s *settings) set(key string, value *yaml.Node) error {
+	texts := map[string]*string{
+		"policy": &s.policy, "log_dir": &s.logDir, "state_dir": &s.stateDir,
+		"data_dir": &s.dataDir, "overlay": &s.overlay,
+	}
+	counts := map[string]*int{"confirm": &s.confirm, "gone": &s.gone}
+	if target, ok := texts[key]; ok {
+		if value.Kind != yaml.ScalarNode || value.Tag != "!!str" || value.Value == "" {
+			return fmt.Errorf("%s wants a path", key)
+		}
+		*target = value.Value
+		return nil
+	}
+	if target, ok := counts[key]; ok {
+		n, err := strconv.Atoi(value.Value)
+		if err != nil || n < 1 || strconv.Itoa(n) != value.Value {
+			return fmt.Errorf("%s wants a whole number of audits, 1 or more, not %q", key, value.Value)
+		}
+		*target = n
+		return nil
+	}
+	if key != "interval" {
+		return fmt.Errorf("unknown key %q: known are confirm, data_dir, gone, interval, log_dir, overlay, policy, state_dir", key)
+	}
+	d, err := time.ParseDuration(value.Value)
+	if err != nil || d < minInterval {
+		return fmt.Errorf("interval wants a duration of %v or more, such as 10s, not %q", minInterval, value.Value)
+	}
+	s.interval = d
+	return nil
+}

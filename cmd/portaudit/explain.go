@@ -1,0 +1,334 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/portaudit/portaudit/agent"
+	"github.com/portaudit/portaudit/agent/audit"
+	"github.com/portaudit/portaudit/policy"
+	"github.com/portaudit/portaudit/registry"
+)
+
+func newExplain(s *settings) *cobra.Command {
+	var asJSON, everyRule bool
+	c := &cobra.Command{
+		Use:   "explain PORT | PORT/TRANSPORT | NAME | ADDRESS:PORT | ID",
+		Short: "Say everything that is known of a port or a listener, in sentences",
+		Long: `Explain tells what a port is: its range, what IANA registered for it, what it
+is commonly used for, who listens on it now, and which rule of the policy
+decides on that listener, and why.
+
+Ask by port, by service name, by the address that something listens on, or by
+the id of a listener or finding from the output of scan --json.`,
+		Example: `  portaudit explain 8080
+  portaudit explain 53/udp
+  portaudit explain ssh
+  portaudit explain 127.0.0.1:631`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			o, err := scanOptions(*s)
+			if err != nil {
+				return usage(err)
+			}
+			q, err := parseQuestion(o.Catalog, args[0])
+			if err != nil {
+				return usage(err)
+			}
+			answer, err := explain(c, o, q)
+			if err != nil {
+				return failure(err)
+			}
+			if asJSON {
+				return failure(printJSON(c.OutOrStdout(), answer))
+			}
+			return failure(writeAnswer(c.OutOrStdout(), screenOf(c.OutOrStdout()), answer, everyRule))
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON document (docs/json.md)")
+	c.Flags().BoolVar(&everyRule, "rules", false, "say of every rule of the policy whether it matched, and why not")
+	s.policyFlag(c)
+	s.stateFlag(c)
+	s.dataFlag(c)
+	s.overlayFlag(c)
+	return c
+}
+
+// question is what the user wants explained: ports, a live endpoint, or the id
+// of a listener or finding.
+type question struct {
+	refs    []registry.Ref
+	address string // of a live endpoint, beside refs
+	id      string
+}
+
+// parseQuestion reads the argument of explain.
+func parseQuestion(catalog *registry.Catalog, text string) (question, error) {
+	refs, err := parseRefs(catalog, text)
+	if err == nil {
+		if refs[0].Last > refs[0].First && refs[0].Last-refs[0].First > 100 {
+			return question{}, fmt.Errorf("%q are too many ports to explain: ask for 100 or fewer, or use registry lookup", text)
+		}
+		return question{refs: refs}, nil
+	}
+	if host, port, splitErr := net.SplitHostPort(text); splitErr == nil {
+		refs, err := parseRefs(catalog, port)
+		return question{refs: refs, address: host}, err
+	}
+	if len(text) == 16 && strings.Trim(text, "0123456789abcdef") == "" {
+		return question{id: text}, nil
+	}
+	return question{}, err
+}
+
+// about reports whether a listener is what was asked for.
+func (q question) about(l agent.Listener) bool {
+	if q.id != "" {
+		return l.ID == q.id || slices.ContainsFunc(l.Findings, func(f agent.Finding) bool { return f.ID == q.id })
+	}
+	if q.address != "" && l.Address != q.address {
+		return false
+	}
+	return slices.ContainsFunc(q.refs, func(r registry.Ref) bool {
+		return r.Transport.String() == l.Transport && uint16(r.First) <= l.Port && l.Port <= uint16(r.Last)
+	})
+}
+
+// answer is what explain --json prints.
+type answer struct {
+	Schema    int                 `json:"schema"`
+	Host      string              `json:"host"`
+	Time      time.Time           `json:"time"`
+	Policy    audit.Policy        `json:"policy"`
+	Coverage  audit.Coverage      `json:"coverage"`
+	Ports     []entry             `json:"ports"`
+	Listeners []agent.Explanation `json:"listeners"`
+	Supposed  *supposed           `json:"supposed,omitempty"`
+
+	facts []registry.Facts
+}
+
+// supposed is what the policy would say of an unknown program, where nothing
+// listens now.
+type supposed struct {
+	Verdict string       `json:"verdict"`
+	Rule    string       `json:"rule"`
+	Steps   []agent.Step `json:"steps"`
+}
+
+func explain(c *cobra.Command, o agent.ScanOptions, q question) (answer, error) {
+	a := answer{
+		Schema: 1, Host: audit.Visible(o.Host), Time: time.Now().UTC(), Ports: []entry{},
+		Policy: audit.Policy{Source: o.Policy.Source, SHA256: o.Policy.SHA256},
+	}
+	var err error
+	if a.Listeners, a.Coverage, err = agent.Explain(c.Context(), o, q.about); err != nil {
+		return a, err
+	}
+	if q.id != "" {
+		for _, l := range a.Listeners {
+			t, err := registry.ParseTransport(l.Transport)
+			if err != nil {
+				return a, err
+			}
+			q.refs = append(q.refs, registry.Ref{First: registry.Port(l.Port), Last: registry.Port(l.Port), Transport: t})
+		}
+	}
+	err = facts(o.Catalog, q.refs, func(f registry.Facts) error {
+		a.facts, a.Ports = append(a.facts, f), append(a.Ports, entryOf(f))
+		return nil
+	})
+	if err == nil && len(a.Listeners) == 0 && len(q.refs) > 0 {
+		d, steps := agent.Suppose(o, q.refs[0].First, q.refs[0].Transport)
+		a.Supposed = &supposed{Verdict: d.Verdict.String(), Rule: d.Rule, Steps: steps}
+	}
+	return a, err
+}
+
+// writeAnswer prints the explanation in sentences.
+func writeAnswer(w io.Writer, s screen, a answer, everyRule bool) error {
+	var b strings.Builder
+	for i, f := range a.facts {
+		if f.State == registry.NoStatement && f.Range != registry.Dynamic && len(a.facts) > 1 {
+			continue // SCTP and DCCP, of which IANA says nothing here
+		}
+		if f.Range == registry.Dynamic && i > 0 && a.facts[i-1].Port == f.Port {
+			continue // the same sentences for each transport
+		}
+		writeFacts(&b, s, f)
+	}
+	if len(a.Listeners) == 0 {
+		writeNobody(&b, s, a)
+	}
+	for _, l := range a.Listeners {
+		writeListener(&b, s, l, everyRule)
+	}
+	for _, g := range a.Coverage.Gaps {
+		b.WriteString(s.wrap("", "Not everything could be seen: "+g.Reason+"."))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func writeFacts(b *strings.Builder, s screen, f registry.Facts) {
+	port := f.Port.String() + "/" + f.Transport.String()
+	text := s.paint("bold", port) + " is a " + rangeSentence(f)
+	names := f.IANA
+	switch f.State {
+	case registry.Assigned:
+		if len(names) == 0 {
+			text += " IANA assigned it without a service name"
+		} else {
+			text += " IANA assigned it to " + names[0]
+		}
+		if len(names) > 1 {
+			text += ", also called " + strings.Join(names[1:], ", ")
+		}
+	case registry.Reserved:
+		text += " IANA has reserved it"
+	case registry.Unassigned:
+		text += " IANA has not assigned it"
+	default:
+		text += " IANA says nothing of it"
+	}
+	if f.Description != "" && f.State == registry.Assigned {
+		text += " (" + strings.Join(strings.Fields(f.Description), " ") + ")"
+	}
+	text += "."
+	if f.Site != nil {
+		text += " At this site it is " + f.Site.Name
+		if f.Site.Owner != "" {
+			text += ", of " + f.Site.Owner
+		}
+		text += "."
+	}
+	if f.Common != nil {
+		text += " It is commonly used by " + f.Common.Name + ". " + f.Common.Why
+	}
+	b.WriteString(s.wrap("", text))
+	writeNotes(b, s, "", f)
+	b.WriteString("\n")
+}
+
+func writeNobody(b *strings.Builder, s screen, a answer) {
+	text := "Nothing listens there now"
+	if !a.Coverage.Complete {
+		text += ", as far as could be seen"
+	}
+	text += "."
+	if a.Supposed != nil {
+		text += " If an unknown program opened it on all addresses, rule " + a.Supposed.Rule +
+			" of the " + a.Policy.Source + " would decide: " + a.Supposed.Verdict + "."
+	}
+	b.WriteString(s.wrap("", text))
+}
+
+func writeListener(b *strings.Builder, s screen, l agent.Explanation, everyRule bool) {
+	b.WriteString(s.paint("bold", agent.EndpointText(l.Listener)) + "\n")
+	b.WriteString(s.wrap("  ", "Owner: "+agent.OwnersText(l.Owners, describeOwner)+"."))
+	b.WriteString(s.wrap("  ", reachSentence(l.Listener)))
+	if text := privilegeSentence(l.Listener); text != "" {
+		b.WriteString(s.wrap("  ", text))
+	}
+	verdict := s.paint(worst(l.Listener), l.Verdict)
+	b.WriteString(s.wrap("  ", "Verdict: "+verdict+", by rule "+l.Rule+"."))
+	for _, f := range l.Findings {
+		b.WriteString(s.wrap("    ", strings.ToUpper(f.Severity)+" "+f.Rule+": "+f.Message))
+		if f.Why != "" {
+			b.WriteString(s.wrap("    ", "Why: "+f.Why))
+		}
+		if f.Fix != "" {
+			b.WriteString(s.wrap("    ", "Fix: "+f.Fix))
+		}
+	}
+	writeSteps(b, s, l.Steps, everyRule)
+	b.WriteString("\n")
+}
+
+// writeSteps tells how the policy came to its verdict: the rules that matched,
+// or every rule with the condition on which it failed.
+func writeSteps(b *strings.Builder, s screen, steps []agent.Step, everyRule bool) {
+	b.WriteString("  Rules of the policy, in order:\n")
+	others := 0
+	for _, step := range steps {
+		if !everyRule && step.Outcome != policy.Matched.String() {
+			others++
+			continue
+		}
+		text := step.Rule + " (" + step.Verdict + "): " + step.Outcome
+		if step.Failed != "" {
+			text += ": " + step.Failed
+		}
+		if step.Outcome == policy.Matched.String() && step.Reason != "" {
+			text += ". Reason: " + step.Reason
+		}
+		b.WriteString(s.wrap("    ", text))
+	}
+	if others > 0 {
+		b.WriteString(s.wrap("    ", counted(others, "other rule")+" did not match or were not reached; --rules says of each why."))
+	}
+}
+
+// describeOwner says all that is known of an owner.
+func describeOwner(o audit.Owner) string {
+	text := agent.OwnerText(o)
+	if o.Executable != "" {
+		text += ", running " + o.Executable
+		switch {
+		case o.Replaced != nil && *o.Replaced:
+			text += " (replaced on disk since)"
+		case o.Deleted != nil && *o.Deleted:
+			text += " (deleted from disk)"
+		}
+	}
+	if o.Unit != "" {
+		text += ", of " + o.Unit
+	}
+	if o.Container != "" {
+		text += ", in container " + o.Container[:min(12, len(o.Container))]
+	}
+	if o.Started != nil {
+		text += ", since " + o.Started.Local().Format("2006-01-02 15:04:05")
+	}
+	return text
+}
+
+func reachSentence(l agent.Listener) string {
+	switch l.Scope {
+	case policy.Loopback.String():
+		return "It listens on a loopback address: other hosts cannot reach it."
+	case policy.Wildcard.String():
+		return "It listens on all addresses: every host that a firewall lets through can reach it."
+	default:
+		return "It listens on a " + l.Scope + " address: other hosts may reach it."
+	}
+}
+
+// privilegeSentence says what the port asks of who opens it.
+func privilegeSentence(l agent.Listener) string {
+	if l.Privileged == nil || !*l.Privileged {
+		if l.Ephemeral != nil && *l.Ephemeral {
+			return "The port lies in this host's range for automatic binds."
+		}
+		return ""
+	}
+	why := map[string]string{
+		"root":           "an owner is root",
+		"creator-root":   "root opened it, and its owner has given root up since",
+		"capability":     "an owner holds CAP_NET_BIND_SERVICE",
+		"user namespace": "an owner is root in its user namespace",
+		"inherited":      "the service manager opened it and passed it on",
+		"unexplained":    "nothing explains how its owner could open it",
+	}[l.Authority]
+	if why == "" {
+		why = "why its owner may hold it could not be seen"
+	}
+	return "Opening port " + strconv.Itoa(int(l.Port)) + " takes a privilege on this host: " + why + "."
+}

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"fmt"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+)
+
+// newRoot assembles the command line.
+func newRoot() *cobra.Command {
+	var s settings
+	root := &cobra.Command{
+		Use:   "portaudit",
+		Short: "See what listens on this host, who owns it, and what is wrong with it",
+		Long: `portaudit lists the listening sockets of this host and the programs that own
+them, says what IANA's port registry knows of each port, and tells what your
+policy does not allow.
+
+Start with "portaudit scan". It changes nothing.`,
+		Example: `  portaudit scan                     what listens here, and what is wrong
+  portaudit scan --fail-on high      exit code 3 if something is: for scripts
+  portaudit explain 8080             everything that is known of a port
+  portaudit registry lookup ssh      what IANA says
+  portaudit run                      keep watching, and write the audit log`,
+		Version:       version(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.SetVersionTemplate("portaudit {{.Version}}\n")
+	root.PersistentFlags().StringVar(&s.config, "config", "", "configuration `FILE` (default "+defaultPaths().config+" if there is one)")
+	root.AddCommand(newScan(&s), newRun(&s), newExplain(&s), newRegistry(&s))
+	return root
+}
+
+// version returns the version that the Go toolchain recorded in the binary.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "(unknown)"
+	}
+	v := info.Main.Version
+	for _, kv := range info.Settings {
+		if kv.Key == "vcs.revision" && v == "(devel)" {
+			v = fmt.Sprintf("(devel) %.12s", kv.Value)
+		}
+	}
+	return v
+}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/portaudit/portaudit/agent"
+	"github.com/portaudit/portaudit/agent/alert"
+	"github.com/portaudit/portaudit/agent/audit"
+	"github.com/portaudit/portaudit/agent/listen"
+	"github.com/portaudit/portaudit/policy"
+)
+
+func newRun(s *settings) *cobra.Command {
+	var verbose bool
+	c := &cobra.Command{
+		Use:   "run",
+		Short: "Keep auditing this host and write the audit log",
+		Long: `Run is the daemon in the foreground. It audits the host every interval, compares
+with the audit before, and appends what changed to the audit log: listeners
+opened, changed and closed, findings raised and cleared. Alerts go to standard
+error, one a line.
+
+It remembers what it has said: started again, even after a crash, it repeats no
+finding. SIGHUP reads the policy again; a bad one is refused and the one before
+stays in force. SIGINT and SIGTERM stop it.`,
+		Example: `  sudo portaudit run
+  portaudit run --log-dir ./log --state-dir ./state --interval 2s`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			resolved, err := s.resolve()
+			if err != nil {
+				return usage(err)
+			}
+			return run(c.Context(), resolved, newLogger(verbose))
+		},
+	}
+	c.Flags().DurationVar(&s.interval, "interval", 0, "time between two audits (default 10s)")
+	c.Flags().IntVar(&s.confirm, "confirm", 0, "audits that must see a listener before it is reported (default 2)")
+	c.Flags().IntVar(&s.gone, "gone", 0, "audits in a row without a listener before it is reported closed (default 3)")
+	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "tell of every audit on standard error")
+	s.policyFlag(c)
+	s.logFlag(c)
+	s.stateFlag(c)
+	s.dataFlag(c)
+	s.overlayFlag(c)
+	return c
+}
+
+func newLogger(verbose bool) *slog.Logger {
+	level := slog.LevelInfo
+	if verbose {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+}
+
+// run opens the log and lets the agent work until ctx is done.
+func run(ctx context.Context, s settings, logger *slog.Logger) (err error) {
+	catalog, err := loadCatalog(s)
+	if err != nil {
+		return usage(err)
+	}
+	log, err := audit.Open(s.logDir, audit.Options{Host: hostName(), Boot: bootID()})
+	if err != nil {
+		return failure(withRemedy(err, "--log-dir"))
+	}
+	defer func() { err = errors.Join(err, failure(log.Close())) }()
+	p, err := startPolicy(s.policy, log)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(s.stateDir, 0o700); err != nil {
+		return failure(withRemedy(err, "--state-dir"))
+	}
+	reload, stop := reloads()
+	defer stop()
+	logger.Info("auditing", "interval", s.interval, "policy", p.Source, "log", s.logDir, "state", s.stateDir)
+	return failure(agent.Run(ctx, agent.Options{
+		List: listen.List, Catalog: catalog, Policy: p,
+		Reload: reload, LoadPolicy: func() (*policy.Policy, error) { return loadPolicy(s.policy) },
+		Log: log, LogDir: s.logDir, StateDir: s.stateDir,
+		Alerts: []agent.Output{alert.Lines(os.Stderr)}, Logger: logger,
+		Interval: s.interval, Limits: agent.Limits{Confirm: s.confirm, Gone: s.gone},
+		Version: version(), PID: os.Getpid(),
+	}))
+}
+
+// startPolicy loads the policy to start with. A bad one is recorded before the
+// program ends: an auditor asks why nothing was audited.
+func startPolicy(path string, log *audit.Log) (*policy.Policy, error) {
+	p, err := loadPolicy(path)
+	if err == nil {
+		return p, nil
+	}
+	_, logErr := log.Append(agent.Rejected(err, nil))
+	return nil, usage(errors.Join(err, logErr))
+}
+
+// withRemedy says what to do about a directory that may not be used.
+func withRemedy(err error, flag string) error {
+	if errors.Is(err, os.ErrPermission) {
+		return fmt.Errorf("%w: run as root, or name a directory of your own with %s", err, flag)
+	}
+	return err
+}

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// settings are the values of flags, "" where a flag was not given. resolve
+// puts the configuration file and the defaults behind them.
+type settings struct {
+	config   string
+	policy   string
+	logDir   string
+	stateDir string
+	dataDir  string
+	overlay  string
+
+	interval time.Duration
+	confirm  int
+	gone     int
+}
+
+// paths are where the files of an installation lie.
+type paths struct {
+	config, policy, logDir, stateDir, dataDir, services string
+}
+
+// defaultPaths follow the conventions of the system: the Filesystem Hierarchy
+// Standard, or %ProgramData% on Windows.
+func defaultPaths() paths {
+	if runtime.GOOS != "windows" {
+		return paths{
+			config: "/etc/portaudit/portaudit.yaml", policy: "/etc/portaudit/policy.yaml",
+			logDir: "/var/log/portaudit", stateDir: "/var/lib/portaudit", dataDir: "/var/lib/portaudit",
+			services: "/etc/services",
+		}
+	}
+	root := filepath.Join(os.Getenv("ProgramData"), "PortAudit")
+	return paths{
+		config: filepath.Join(root, "portaudit.yaml"), policy: filepath.Join(root, "policy.yaml"),
+		logDir: filepath.Join(root, "log"), stateDir: filepath.Join(root, "state"), dataDir: filepath.Join(root, "data"),
+		services: filepath.Join(os.Getenv("SystemRoot"), "System32", "drivers", "etc", "services"),
+	}
+}
+
+// Defaults of what is no path.
+const (
+	defaultInterval = 10 * time.Second
+	defaultConfirm  = 2
+	defaultGone     = 3
+	minInterval     = time.Second
+)
+
+// The flags, each on the commands that use it.
+
+func (s *settings) policyFlag(c *cobra.Command) {
+	c.Flags().StringVar(&s.policy, "policy", "", "policy `FILE` (default "+defaultPaths().policy+" if there is one, else the built-in policy)")
+}
+
+func (s *settings) logFlag(c *cobra.Command) {
+	c.Flags().StringVar(&s.logDir, "log-dir", "", "`DIR` of the audit log (default "+defaultPaths().logDir+")")
+}
+
+func (s *settings) stateFlag(c *cobra.Command) {
+	c.Flags().StringVar(&s.stateDir, "state-dir", "", "`DIR` of what was seen before (default "+defaultPaths().stateDir+")")
+}
+
+func (s *settings) dataFlag(c *cobra.Command) {
+	c.Flags().StringVar(&s.dataDir, "data-dir", "", "`DIR` of the imported registry (default "+defaultPaths().dataDir+")")
+}
+
+func (s *settings) overlayFlag(c *cobra.Command) {
+	c.Flags().StringVar(&s.overlay, "overlay", "", "`FILE` with the names of your own ports")
+}
+
+// resolve returns the settings with the configuration file and the defaults
+// behind the flags. Only a file that was asked for must exist.
+func (s settings) resolve() (settings, error) {
+	p := defaultPaths()
+	asked := s.config != ""
+	if !asked {
+		s.config = p.config
+	}
+	file, err := readConfig(s.config)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !asked:
+	case errors.Is(err, fs.ErrPermission) && !asked:
+		// The configuration is root's own: without it, the defaults hold.
+	case err != nil:
+		return s, fmt.Errorf("configuration: %w", err)
+	}
+	if _, err := os.Stat(p.policy); err != nil {
+		p.policy = "" // none installed: the built-in one
+	}
+	s.policy = cmp.Or(s.policy, file.policy, p.policy)
+	s.logDir = cmp.Or(s.logDir, file.logDir, p.logDir)
+	s.stateDir = cmp.Or(s.stateDir, file.stateDir, p.stateDir)
+	s.dataDir = cmp.Or(s.dataDir, file.dataDir, p.dataDir)
+	s.overlay = cmp.Or(s.overlay, file.overlay)
+	s.interval = cmp.Or(s.interval, file.interval, defaultInterval)
+	s.confirm = cmp.Or(s.confirm, file.confirm, defaultConfirm)
+	s.gone = cmp.Or(s.gone, file.gone, defaultGone)
+	if s.interval < minInterval {
+		return s, fmt.Errorf("interval %v is under %v", s.interval, minInterval)
+	}
+	if s.confirm < 1 || s.gone < 1 {
+		return s, errors.New("confirm and gone count audits: they must be 1 or more")
+	}
+	return s, nil
+}

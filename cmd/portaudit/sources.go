@@ -1,0 +1,70 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/portaudit/portaudit/configs"
+	"github.com/portaudit/portaudit/policy"
+	"github.com/portaudit/portaudit/registry"
+)
+
+// builtInPolicy is the name of the embedded policy in errors and output.
+const builtInPolicy = "built-in policy"
+
+// loadPolicy reads the policy file, or takes the embedded one if there is none.
+func loadPolicy(path string) (*policy.Policy, error) {
+	if path == "" {
+		return policy.Parse(configs.Policy(), builtInPolicy)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("policy: %w", err)
+	}
+	return policy.Parse(b, path)
+}
+
+// loadCatalog assembles what is known of ports: the imported registry, else
+// the embedded one, with the site's own names above it and the system's
+// services file below.
+func loadCatalog(s settings) (*registry.Catalog, error) {
+	r, err := loadRegistry(s.dataDir)
+	if err != nil {
+		return nil, err
+	}
+	c := &registry.Catalog{Registry: r}
+	if s.overlay != "" {
+		b, err := os.ReadFile(s.overlay)
+		if err != nil {
+			return nil, fmt.Errorf("overlay: %w", err)
+		}
+		if c.Overlay, err = registry.ParseOverlay(b, s.overlay); err != nil {
+			return nil, err
+		}
+	}
+	// The services file only adds names: a host without one lacks nothing.
+	if f, err := os.Open(defaultPaths().services); err == nil {
+		defer f.Close()
+		if c.Services, err = registry.ParseServices(f, defaultPaths().services); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// loadRegistry returns the imported registry if there is one, else the
+// embedded one.
+func loadRegistry(dir string) (*registry.Registry, error) {
+	r, err := registry.Load(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return registry.Embedded(), nil
+	case errors.Is(err, fs.ErrPermission):
+		return registry.Embedded(), nil // the state of an agent of another user
+	case err != nil:
+		return nil, fmt.Errorf("imported registry: %w: import it again, or remove it", err)
+	}
+	return r, nil
+}

@@ -1,0 +1,229 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/mattn/go-runewidth"
+
+	"github.com/portaudit/portaudit/agent"
+	"github.com/portaudit/portaudit/agent/listen"
+	"github.com/portaudit/portaudit/policy"
+)
+
+// writeReport prints a report for people: the table, the findings, what could
+// not be seen, and the sum. It writes once, so that a closed pipe is one error.
+func writeReport(w io.Writer, s screen, r agent.Report) error {
+	var b strings.Builder
+	writeTable(&b, s, r)
+	for _, f := range r.Findings {
+		writeFinding(&b, s, f)
+	}
+	writeCoverage(&b, s, r)
+	writeSum(&b, s, r)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// column is one column of a table; its cells may be cut down to min columns of
+// the screen where the whole does not fit, 0: never.
+type column struct {
+	title string
+	min   int
+	cells []string
+	right bool // numbers stand on the right
+}
+
+// writeTable prints a line for each owner of each listener.
+func writeTable(b *strings.Builder, s screen, r agent.Report) {
+	if len(r.Listeners) == 0 {
+		b.WriteString("Nothing listens on this host.\n")
+		return
+	}
+	columns := []column{
+		{title: "PROTO"}, {title: "ADDRESS", min: 9}, {title: "PORT", right: true}, {title: "SERVICE", min: 8},
+		{title: "PID", right: true}, {title: "PROGRAM", min: 8}, {title: "USER", min: 5}, {title: "VERDICT"},
+	}
+	elsewhere := slices.ContainsFunc(r.Listeners, func(l agent.Listener) bool { return l.Namespace != listen.HostNamespace })
+	if elsewhere {
+		columns = slices.Insert(columns, 0, column{title: "NAMESPACE", min: 9})
+	}
+	var colour []string
+	for _, l := range r.Listeners {
+		for i, row := range tableRows(l) {
+			if elsewhere {
+				row = slices.Insert(row, 0, l.Namespace)
+			}
+			for c := range columns {
+				cell := row[c]
+				if i > 0 && !ownerColumn(columns[c].title) {
+					cell = "" // the same listener, one more owner
+				}
+				columns[c].cells = append(columns[c].cells, cell)
+			}
+			colour = append(colour, worst(l))
+		}
+	}
+	layOut(b, s, columns, colour)
+}
+
+func ownerColumn(title string) bool { return title == "PID" || title == "PROGRAM" || title == "USER" }
+
+// tableRows returns a row of cells for each owner of a listener.
+func tableRows(l agent.Listener) [][]string {
+	verdict := l.Verdict
+	if severity := worst(l); severity != "" {
+		verdict = l.Verdict + " " + severity
+	}
+	var rows [][]string
+	for _, o := range l.Owners {
+		pid := "-"
+		if o.PID != nil {
+			pid = strconv.Itoa(*o.PID)
+		}
+		user := o.User
+		if user == "" {
+			user = "-"
+		}
+		rows = append(rows, []string{
+			l.Transport, l.Address, strconv.Itoa(int(l.Port)), agent.ServiceText(l),
+			pid, agent.ProgramText(o), user, verdict,
+		})
+	}
+	return rows
+}
+
+// worst returns the gravest severity of a listener's findings, "" for none.
+func worst(l agent.Listener) string {
+	gravest := policy.None
+	for _, f := range l.Findings {
+		if s, err := policy.ParseSeverity(f.Severity); err == nil {
+			gravest = max(gravest, s)
+		}
+	}
+	if gravest == policy.None {
+		return ""
+	}
+	return gravest.String()
+}
+
+// layOut prints columns side by side, the last one's cells in colour.
+func layOut(b *strings.Builder, s screen, columns []column, colour []string) {
+	widths := fit(s, columns)
+	line := func(row int, cell func(column) string) {
+		var text strings.Builder
+		for c, col := range columns {
+			value := cell(col)
+			if widths[c] < runewidth.StringWidth(value) {
+				value = runewidth.Truncate(value, widths[c], "…")
+			}
+			pad := strings.Repeat(" ", widths[c]-runewidth.StringWidth(value))
+			switch {
+			case c == len(columns)-1 && row >= 0:
+				value = s.paint(colour[row], value)
+			case c == len(columns)-1:
+			case col.right:
+				value = pad + value
+			default:
+				value += pad
+			}
+			if c > 0 {
+				text.WriteString("  ")
+			}
+			text.WriteString(value)
+		}
+		b.WriteString(strings.TrimRight(text.String(), " ") + "\n")
+	}
+	line(-1, func(c column) string { return c.title })
+	for row := range colour {
+		line(row, func(c column) string { return c.cells[row] })
+	}
+}
+
+// fit returns the widths of the columns. On a terminal that is too narrow, the
+// widest column that may be cut is made smaller, again and again; in a pipe
+// nothing is cut.
+func fit(s screen, columns []column) []int {
+	widths := make([]int, len(columns))
+	total := 2 * (len(columns) - 1)
+	for c, col := range columns {
+		widths[c] = runewidth.StringWidth(col.title)
+		for _, cell := range col.cells {
+			widths[c] = max(widths[c], runewidth.StringWidth(cell))
+		}
+		total += widths[c]
+	}
+	for s.width > 0 && total > s.width {
+		widest := -1
+		for c, col := range columns {
+			if col.min > 0 && widths[c] > col.min && (widest < 0 || widths[c] > widths[widest]) {
+				widest = c
+			}
+		}
+		if widest < 0 {
+			break
+		}
+		widths[widest]--
+		total--
+	}
+	return widths
+}
+
+// writeFinding prints one paragraph: what was found, why it matters, what to do.
+func writeFinding(b *strings.Builder, s screen, f agent.ReportFinding) {
+	b.WriteString("\n" + s.paint(f.Severity, strings.ToUpper(f.Severity)) + "  " + s.paint("bold", f.Rule) + "\n")
+	b.WriteString(s.wrap("  ", f.Message))
+	if len(f.Listeners) > 1 {
+		b.WriteString(s.wrap("  ", "Listeners: "+strings.Join(f.Listeners, ", ")))
+	}
+	if f.Why != "" {
+		b.WriteString(s.wrap("  ", "Why: "+f.Why))
+	}
+	if f.Fix != "" {
+		b.WriteString(s.wrap("  ", "Fix: "+f.Fix))
+	}
+}
+
+// writeCoverage says what the audit could not see, and how to see it.
+func writeCoverage(b *strings.Builder, s screen, r agent.Report) {
+	if r.Coverage.Complete {
+		return
+	}
+	b.WriteString("\n" + s.paint("bold", "Not everything could be seen:") + "\n")
+	for _, g := range r.Coverage.Gaps {
+		text := g.Reason
+		if g.Count > 0 {
+			text += fmt.Sprintf(" (%d)", g.Count)
+		}
+		text += "; this hides " + g.Hides
+		if g.Fix != "" {
+			text += ". To see it, " + g.Fix
+		}
+		b.WriteString(s.wrap("  ", text+"."))
+	}
+}
+
+// writeSum says in one line how it came out, and under which policy.
+func writeSum(b *strings.Builder, s screen, r agent.Report) {
+	var parts []string
+	for severity := policy.Critical; severity > policy.None; severity-- {
+		if n := r.Counts.Findings[severity.String()]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, severity))
+		}
+	}
+	sum := counted(r.Counts.Listeners, "listener") + ", " + counted(len(r.Findings), "finding")
+	if len(parts) > 0 {
+		sum += ": " + strings.Join(parts, ", ")
+	}
+	b.WriteString("\n" + s.wrap("", sum+". Policy: "+r.Policy.Source+"."))
+}
+
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return strconv.Itoa(n) + " " + what + "s"
+}
