@@ -29,7 +29,7 @@ type Overlay struct {
 type sitePorts struct {
 	span
 	Site
-	line int // of the service in the file
+	at place // of the service in the file
 }
 
 // Limits of an overlay and of the texts in it, in bytes.
@@ -75,7 +75,7 @@ func ParseOverlay(data []byte, name string) (*Overlay, error) {
 		return cmp.Or(cmp.Compare(a.transport, b.transport), cmp.Compare(a.first, b.first))
 	})
 	p.checkOverlap()
-	if err := p.problems.join(); err != nil {
+	if err := p.join(); err != nil {
 		return nil, err
 	}
 	return &Overlay{sites: p.sites}, nil
@@ -123,13 +123,40 @@ func (o *Overlay) ByName(name string) []Ref {
 }
 
 type overlayParser struct {
-	name     string
-	sites    []sitePorts
-	problems problems
+	name    string
+	sites   []sitePorts
+	refused []refusal
+}
+
+// place is a line and a column, both from 1.
+type place struct{ line, column int }
+
+func (a place) compare(b place) int {
+	return cmp.Or(cmp.Compare(a.line, b.line), cmp.Compare(a.column, b.column))
+}
+
+type refusal struct {
+	at  place
+	err error
 }
 
 func (p *overlayParser) refuse(n *yaml.Node, format string, args ...any) {
-	p.problems.add(fmt.Errorf("%s:%d:%d: %s", p.name, n.Line, n.Column, fmt.Sprintf(format, args...)))
+	p.refuseAt(place{n.Line, n.Column}, format, args...)
+}
+
+func (p *overlayParser) refuseAt(at place, format string, args ...any) {
+	err := fmt.Errorf("%s:%d:%d: %s", p.name, at.line, at.column, fmt.Sprintf(format, args...))
+	p.refused = append(p.refused, refusal{at, err})
+}
+
+// join returns what was refused in the order of the file.
+func (p *overlayParser) join() error {
+	slices.SortStableFunc(p.refused, func(a, b refusal) int { return a.at.compare(b.at) })
+	var problems problems
+	for _, r := range p.refused {
+		problems.add(r.err)
+	}
+	return problems.join()
 }
 
 func (p *overlayParser) document(root *yaml.Node) {
@@ -184,10 +211,11 @@ func (p *overlayParser) service(n *yaml.Node) {
 		Name:  p.text(values["name"], "name", maxSiteName),
 		Owner: p.text(values["owner"], "owner", maxOwner),
 	}
+	transports := p.transports(values["transport"])
 	for _, s := range p.spans(values["ports"]) {
-		for _, t := range p.transports(values["transport"]) {
+		for _, t := range transports {
 			s.transport = t
-			p.sites = append(p.sites, sitePorts{s, site, n.Line})
+			p.sites = append(p.sites, sitePorts{s, site, place{n.Line, n.Column}})
 		}
 	}
 }
@@ -263,8 +291,10 @@ func (p *overlayParser) checkOverlap() {
 	for i := 1; i < len(p.sites); i++ {
 		a, b := p.sites[i-1], p.sites[i]
 		if a.transport == b.transport && b.first <= a.last {
-			first, second := min(a.line, b.line), max(a.line, b.line)
-			p.problems.add(fmt.Errorf("%s:%d: port %d/%s is named already at line %d", p.name, second, b.first, b.transport, first))
+			if b.at.compare(a.at) < 0 {
+				a, b = b, a
+			}
+			p.refuseAt(b.at, "port %d/%s is named already at line %d", max(a.first, b.first), b.transport, a.at.line)
 		}
 	}
 }

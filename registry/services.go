@@ -37,32 +37,35 @@ func ParseServices(r io.Reader, name string) (*Services, error) {
 	in := bufio.NewReaderSize(r, maxServicesLine)
 	for read := 0; ; {
 		line, err := in.ReadSlice('\n')
-		read += len(line)
-		if read > maxServices {
-			return nil, fmt.Errorf("%s: the file is larger than %d MiB", name, maxServices>>20)
-		}
+		n := len(line)
 		if errors.Is(err, bufio.ErrBufferFull) {
-			n, skipErr := skipLine(in)
-			read, err = read+n, skipErr
+			n, err = skipLine(in)
 		} else {
 			s.add(string(line))
 		}
-		if errors.Is(err, io.EOF) {
+		read += n
+		switch {
+		case read > maxServices:
+			return nil, fmt.Errorf("%s: the file is larger than %d MiB", name, maxServices>>20)
+		case errors.Is(err, io.EOF):
 			return s, nil
-		}
-		if err != nil {
+		case err != nil:
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
 }
 
-// skipLine reads to the end of a line of any length and returns what it read.
+// skipLine reads to the end of a line, or past the limit of the file, and
+// returns how much it read.
 func skipLine(in *bufio.Reader) (int, error) {
 	for n := 0; ; {
 		part, err := in.ReadSlice('\n')
 		n += len(part)
-		if !errors.Is(err, bufio.ErrBufferFull) || n > maxServices {
+		if !errors.Is(err, bufio.ErrBufferFull) {
 			return n, err
+		}
+		if n > maxServices {
+			return n, nil
 		}
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -49,6 +50,9 @@ func parseCurrent(r io.Reader) (map[key]registry.Row, error) {
 	for s, v := range file {
 		port, transport, _ := strings.Cut(s, "/")
 		k, err := parseKey(port, transport)
+		if err == nil && k.transport == 0 {
+			err = errors.New("no transport")
+		}
 		if err != nil {
 			return nil, fmt.Errorf("key %q: %w", s, err)
 		}
