@@ -196,7 +196,7 @@ func Rejected(err error, inForce *policy.Policy) audit.Event {
 		}
 	}
 	if inForce != nil {
-		e.Message += ", " + inForce.Source + " stays in force"
+		e.Message += "; the one loaded before stays in force"
 		e.Policy = named(inForce)
 	}
 	return e

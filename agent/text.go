@@ -24,7 +24,7 @@ func EndpointText(l Listener) string {
 
 // ServiceText names the service of a port, the state of the registry where it
 // has no name.
-func ServiceText(l Listener) string { return cmp.Or(l.Service, "("+l.Registry.State+")") }
+func ServiceText(l Listener) string { return cmp.Or(l.Service, l.Registry.State) }
 
 // ProgramText names the program of an owner: the base name of its executable,
 // else the name that the system shows, else why it is unknown.

@@ -12,6 +12,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/portaudit/portaudit/policy"
 )
 
 // Exit codes, a contract with scripts (docs/json.md).
@@ -65,8 +67,12 @@ func (e exitError) Unwrap() error { return e.err }
 
 // usage marks an error as the caller's: wrong arguments, configuration or policy.
 func usage(err error) error {
-	if err == nil {
+	var mistakes policy.Errors
+	switch {
+	case err == nil:
 		return nil
+	case errors.As(err, &mistakes): // each line begins with its place, as editors want it
+		return exitError{exitUsage, err}
 	}
 	return exitError{exitUsage, fmt.Errorf("portaudit: %w", err)}
 }

@@ -18,7 +18,7 @@ func newRegistry(s *settings) *cobra.Command {
 		Short: "Ask IANA's port registry, or import a newer one",
 		Long: `The registry is IANA's list of service names and port numbers. A copy is built
 in; a newer one can be imported from the file that IANA publishes.`,
-		Args: cobra.NoArgs,
+		Args: knownCommand,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(newLookup(s), newInfo(s), newImport(s))

@@ -26,13 +26,29 @@ Start with "portaudit scan". It changes nothing.`,
 		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args:          knownCommand,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetVersionTemplate("portaudit {{.Version}}\n")
 	root.PersistentFlags().StringVar(&s.config, "config", "", "configuration `FILE` (default "+defaultPaths().config+" if there is one)")
 	root.AddCommand(newScan(&s), newRun(&s), newExplain(&s), newRegistry(&s))
 	return root
+}
+
+// knownCommand refuses the name of a command that does not exist, and suggests
+// the nearest one: cobra does so for the root command alone.
+func knownCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	message := fmt.Sprintf("unknown command %q for %q", args[0], c.CommandPath())
+	if c.SuggestionsMinimumDistance <= 0 {
+		c.SuggestionsMinimumDistance = 2 // cobra's own default, set where it suggests
+	}
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		message += fmt.Sprintf(", did you mean %q?", near[0])
+	}
+	return fmt.Errorf("%s: see %s --help", message, c.CommandPath())
 }
 
 // version returns the version that the Go toolchain recorded in the binary.

@@ -78,6 +78,10 @@ func tableRows(l agent.Listener) [][]string {
 	if severity := worst(l); severity != "" {
 		verdict = l.Verdict + " " + severity
 	}
+	service := l.Service
+	if service == "" {
+		service = "(" + l.Registry.State + ")" // no name: parentheses tell it from one
+	}
 	var rows [][]string
 	for _, o := range l.Owners {
 		pid := "-"
@@ -89,7 +93,7 @@ func tableRows(l agent.Listener) [][]string {
 			user = "-"
 		}
 		rows = append(rows, []string{
-			l.Transport, l.Address, strconv.Itoa(int(l.Port)), agent.ServiceText(l),
+			l.Transport, l.Address, strconv.Itoa(int(l.Port)), service,
 			pid, agent.ProgramText(o), user, verdict,
 		})
 	}

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"portaudit": main})
+}
+
+// TestScripts runs the commands as a user types them (testdata/script).
+//
+// Beside testscript's own, the scripts have these commands:
+//
+//	listen NETWORK ADDRESS NAME   listen in the test process; $NAME is the port
+//	unlisten NAME                 stop that
+//	waitfor FILE PATTERN          until a line of the file matches
+//	count N FILE PATTERN          exactly so many lines match
+//	hangup                        SIGHUP to the last program in the background
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 filepath.Join("testdata", "script"),
+		RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error {
+			env.Values["listeners"] = map[string]interface{ Close() error }{}
+			env.Setenv("NO_COLOR", "1")
+			// An installed configuration must not change what the tests see.
+			none := filepath.Join(env.WorkDir, "none.yaml")
+			env.Setenv("NONE", none)
+			return os.WriteFile(none, []byte("# nothing\n"), 0o600)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"listen": listenCommand, "unlisten": unlistenCommand, "waitfor": waitFor, "count": count, "hangup": hangUp,
+		},
+	})
+}
+
+func listenCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: listen NETWORK ADDRESS NAME")
+	}
+	var closer interface{ Close() error }
+	var address net.Addr
+	switch args[0] {
+	case "udp", "udp4", "udp6":
+		c, err := net.ListenPacket(args[0], args[1])
+		ts.Check(err)
+		closer, address = c, c.LocalAddr()
+	default:
+		l, err := net.Listen(args[0], args[1])
+		ts.Check(err)
+		closer, address = l, l.Addr()
+	}
+	_, port, err := net.SplitHostPort(address.String())
+	ts.Check(err)
+	ts.Setenv(args[2], port)
+	ts.Setenv("PID", fmt.Sprint(os.Getpid()))
+	listeners(ts)[args[2]] = closer
+	ts.Defer(func() { closer.Close() })
+}
+
+func listeners(ts *testscript.TestScript) map[string]interface{ Close() error } {
+	return ts.Value("listeners").(map[string]interface{ Close() error })
+}
+
+func unlistenCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: unlisten NAME")
+	}
+	ts.Check(listeners(ts)[args[0]].Close())
+}
+
+// patience is how long a script waits for something to happen.
+const patience = 30 * time.Second
+
+func waitFor(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: waitfor FILE PATTERN")
+	}
+	pattern, err := regexp.Compile("(?m)" + args[1])
+	ts.Check(err)
+	var content []byte
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		content, _ = os.ReadFile(ts.MkAbs(args[0])) // not there yet
+		if pattern.Match(content) {
+			return
+		}
+	}
+	ts.Fatalf("no line of %s matches %q after %v:\n%s", args[0], args[1], patience, content)
+}
+
+func hangUp(ts *testscript.TestScript, neg bool, args []string) {
+	commands := ts.BackgroundCmds()
+	if neg || len(args) != 0 || len(commands) == 0 {
+		ts.Fatalf("usage: hangup, with a program in the background")
+	}
+	ts.Check(commands[len(commands)-1].Process.Signal(syscall.SIGHUP))
+}
+
+func count(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: count N FILE PATTERN")
+	}
+	pattern, err := regexp.Compile(args[2])
+	ts.Check(err)
+	n := 0
+	content := ts.ReadFile(args[1])
+	for line := range bytes.Lines([]byte(content)) {
+		if pattern.Match(line) {
+			n++
+		}
+	}
+	if fmt.Sprint(n) != args[0] {
+		ts.Fatalf("%d lines of %s match %q, want %s:\n%s", n, args[1], args[2], args[0], content)
+	}
+}
