@@ -24,7 +24,7 @@ func parseCSV(r io.Reader, name string, least int) (*Table, error) {
 	if start, _ := in.Peek(len(byteOrderMark)); string(start) == byteOrderMark {
 		_, _ = in.Discard(len(byteOrderMark)) // just seen, so there
 	}
-	c := &csvImport{importer: importer{name: name, minRows: least}, r: csv.NewReader(in)}
+	c := &csvImport{importer: importer{name: name, minRows: least}, r: csv.NewReader(in), line: 1}
 	c.r.ReuseRecord = true
 	if line, err := c.document(); err != nil {
 		return nil, c.stop(line, err)
@@ -39,6 +39,7 @@ type csvImport struct {
 	importer
 	r      *csv.Reader
 	column map[string]int // by lower-case title
+	line   int            // of the row read last
 	date   string
 }
 
@@ -49,7 +50,7 @@ func (c *csvImport) document() (int, error) {
 		return 1, errEmpty
 	}
 	if err != nil {
-		return csvLine(err)
+		return c.place(err)
 	}
 	if err := c.header(cells); err != nil {
 		return 1, err
@@ -60,21 +61,21 @@ func (c *csvImport) document() (int, error) {
 			return 0, nil
 		}
 		if err != nil {
-			return csvLine(err)
+			return c.place(err)
 		}
-		line, _ := c.r.FieldPos(0)
-		c.row(line, cells)
+		c.line, _ = c.r.FieldPos(0)
+		c.row(cells)
 	}
 }
 
-// csvLine takes the line out of a reader's error, which the importer puts in
-// front in its own form.
-func csvLine(err error) (int, error) {
+// place returns the line of what ended the reading, that of the last good row
+// where the reader does not know better, and the reason without it.
+func (c *csvImport) place(err error) (int, error) {
 	var parse *csv.ParseError
 	if errors.As(err, &parse) {
 		return parse.Line, parse.Err
 	}
-	return 0, err
+	return c.line, err
 }
 
 // header finds the columns by their titles, which have been reordered before.
@@ -103,7 +104,7 @@ func (c *csvImport) cell(cells []string, title string) string {
 	return ""
 }
 
-func (c *csvImport) row(line int, cells []string) {
+func (c *csvImport) row(cells []string) {
 	for _, title := range []string{"registration date", "modification date"} {
 		day := strings.TrimSpace(c.cell(cells, title))
 		if _, err := time.Parse(time.DateOnly, day); err == nil && day > c.date {
@@ -115,7 +116,7 @@ func (c *csvImport) row(line int, cells []string) {
 		// The title until 2016 or so.
 		unauthorized = c.cell(cells, "known unauthorized uses")
 	}
-	c.add(line, fields{
+	c.add(c.line, fields{
 		port:         c.cell(cells, "port number"),
 		transport:    c.cell(cells, "transport protocol"),
 		name:         c.cell(cells, "service name"),

@@ -37,6 +37,9 @@ type naiveRecord struct {
 	Description string `xml:"description"`
 	Number      string `xml:"number"`
 	Note        string `xml:"note"`
+	Inner       string `xml:",innerxml"`
+
+	Unauthorized string `xml:"unauthorized"`
 
 	first, last int
 }
@@ -121,8 +124,34 @@ func compareWithXML(t *testing.T, r *Registry, data []byte) {
 			if e.State.String() != state || !slices.Equal(e.Names(), names) {
 				t.Errorf("%d/%s is %s %v, the XML says %s %v", p, transport, e.State, e.Names(), state, names)
 			}
+			compareNotes(t, e, on[p], p, transport)
 		}
 	}
+}
+
+// compareNotes holds that no note is lost, leaving out notes with markup.
+func compareNotes(t *testing.T, e Entry, records []naiveRecord, port int, transport string) {
+	width := narrowest(records)
+	for _, r := range records {
+		if r.last-r.first != width {
+			continue
+		}
+		if u := strings.Join(strings.Fields(r.Unauthorized), " "); !strings.Contains(e.Unauthorized(), u) {
+			t.Errorf("%d/%s lacks %q of unauthorized use: %q", port, transport, u, e.Unauthorized())
+		}
+		note := strings.Join(strings.Fields(r.Note), " ")
+		if !strings.Contains(r.Inner, "<br/>") && !strings.Contains(r.Inner, "<xref") && !strings.Contains(e.Note(), note) {
+			t.Errorf("%d/%s lacks the note %q: %q", port, transport, note, e.Note())
+		}
+	}
+}
+
+func narrowest(records []naiveRecord) int {
+	width := 65536
+	for _, r := range records {
+		width = min(width, r.last-r.first)
+	}
+	return width
 }
 
 func naiveAnswer(t *testing.T, records []naiveRecord, port int, transport string) (state string, names []string) {
@@ -132,10 +161,7 @@ func naiveAnswer(t *testing.T, records []naiveRecord, port int, transport string
 		}
 		return "no statement", nil
 	}
-	width := 65536
-	for _, r := range records {
-		width = min(width, r.last-r.first)
-	}
+	width := narrowest(records)
 	states := map[string]bool{}
 	for _, r := range records {
 		if r.last-r.first != width {

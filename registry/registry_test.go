@@ -314,3 +314,20 @@ func BenchmarkOpenEmbedded(b *testing.B) {
 		_ = Embedded()
 	}
 }
+
+func BenchmarkOpen(b *testing.B) {
+	blob := []byte(embedded)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Open(blob); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkByName(b *testing.B) {
+	r := Embedded()
+	for b.Loop() {
+		_ = r.ByName("www-http")
+	}
+}

@@ -26,8 +26,7 @@ func parseXML(r io.Reader, name string, least int) (*Table, error) {
 	x := &xmlImport{importer: importer{name: name, minRows: least}}
 	x.d = xml.NewDecoder(bufio.NewReader(newBounded(r)))
 	if err := x.document(); err != nil {
-		line, _ := x.d.InputPos()
-		return nil, x.stop(line, err)
+		return nil, x.stop(x.place(err))
 	}
 	return x.table("IANA, "+xmlID+" (XML)", x.date)
 }
@@ -36,6 +35,16 @@ type xmlImport struct {
 	importer
 	d    *xml.Decoder
 	date string
+}
+
+// place returns the line of what ended the reading, and the reason without it.
+func (x *xmlImport) place(err error) (int, error) {
+	var syntax *xml.SyntaxError
+	if errors.As(err, &syntax) {
+		return syntax.Line, errors.New("XML syntax: " + syntax.Msg)
+	}
+	line, _ := x.d.InputPos()
+	return line, err
 }
 
 // document reads to the end of the file, so that one which is cut short, or

