@@ -19,8 +19,12 @@ var epoch = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 func at(text string, findings ...string) Listener {
 	f := strings.Fields(text)
 	var port, pid int
-	fmt.Sscan(f[2], &port)
-	fmt.Sscan(f[5], &pid)
+	if _, err := fmt.Sscan(f[2], &port); err != nil {
+		panic(err)
+	}
+	if _, err := fmt.Sscan(f[5], &pid); err != nil {
+		panic(err)
+	}
 	started := epoch.Add(time.Duration(pid) * time.Second)
 	l := Listener{
 		Transport: f[0], Address: f[1], Port: uint16(port), Scope: f[3], Namespace: listen.HostNamespace,

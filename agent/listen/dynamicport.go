@@ -23,7 +23,7 @@ func parseDynamicPort(b []byte) (PortRange, error) {
 		}
 	}
 	if len(numbers) != 2 || numbers[1] == 0 || numbers[0]+numbers[1] > 65536 {
-		return PortRange{}, fmt.Errorf("no first port and number of ports: %q", clip(b))
+		return PortRange{}, fmt.Errorf("netsh shows no range for automatic binds, but %q", clip(b))
 	}
 	return PortRange{registry.Port(numbers[0]), registry.Port(numbers[0] + numbers[1] - 1)}, nil
 }

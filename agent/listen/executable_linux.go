@@ -34,7 +34,7 @@ func (p *procfs) readExecutable(o *Owner) {
 		err := unix.Stat(root+o.Executable, &onDisk)
 		o.Replaced = answer(err == nil && onDisk.Ino != running.Ino)
 	}
-	o.WorldWritable = worldWritable(root, o.Executable, uint32(running.Mode))
+	o.WorldWritable = worldWritable(root, o.Executable, running.Mode)
 }
 
 // worldWritable reports whether every user may write to the file or into any

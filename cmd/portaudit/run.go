@@ -66,7 +66,7 @@ func run(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 	if err != nil {
 		return usage(err)
 	}
-	log, err := audit.Open(s.logDir, audit.Options{Host: hostName(), Boot: bootID()})
+	log, err := audit.Open(s.logDir, audit.Options{Host: hostName(), Boot: listen.BootID()})
 	if err != nil {
 		return failure(withRemedy(err, "--log-dir"))
 	}

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package main
+package listen
 
 import (
 	"fmt"
@@ -9,9 +9,10 @@ import (
 	"github.com/shirou/gopsutil/v3/host"
 )
 
-// bootID names this boot by its time, to the minute: systems other than Linux
-// have no id for it, and their time of boot moves with the clock.
-func bootID() string {
+// BootID returns a name of this boot, "" if it is unknown: the time of it, to
+// the minute. Systems other than Linux have no id for a boot, and the time that
+// they tell moves with the clock.
+func BootID() string {
 	t, err := host.BootTime()
 	if err != nil {
 		return ""

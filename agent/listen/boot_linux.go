@@ -1,12 +1,12 @@
-package main
+package listen
 
 import (
 	"os"
 	"strings"
 )
 
-// bootID returns the id of this boot (random(4), /proc/sys/kernel/random/boot_id).
-func bootID() string {
+// BootID returns the id of this boot, "" if it is unknown (random(4), /proc/sys/kernel/random/boot_id).
+func BootID() string {
 	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return ""
