@@ -136,6 +136,9 @@ func (im *importer) table(source, date string) (*Table, error) {
 
 // stop ends an import at what cannot be read on, and keeps what was found before.
 func (im *importer) stop(line int, err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = errors.New("the file is cut short: fetch it again")
+	}
 	im.refuse(line, err)
 	return im.problems.join()
 }

@@ -40,7 +40,10 @@ type xmlImport struct {
 // place returns the line of what ended the reading, and the reason without it.
 func (x *xmlImport) place(err error) (int, error) {
 	var syntax *xml.SyntaxError
-	if errors.As(err, &syntax) {
+	switch {
+	case errors.As(err, &syntax) && syntax.Msg == io.ErrUnexpectedEOF.Error():
+		return syntax.Line, io.ErrUnexpectedEOF
+	case syntax != nil:
 		return syntax.Line, errors.New("XML syntax: " + syntax.Msg)
 	}
 	line, _ := x.d.InputPos()
