@@ -13,13 +13,13 @@ import (
 // Use is what is commonly found on a port, whatever IANA says of it.
 type Use struct {
 	Name     string // the product or protocol as commonly known
-	Class    string // one of Classes
+	Class    string // ordinary, cleartext, legacy, amplifier, exposure, database, admin, admin-noauth or remote-access
 	Severity string // of reaching it from other hosts: none, low, medium, high or critical
 	Why      string // one sentence
 	Source   string // who says so
 }
 
-// The classes of uses, none of which is a judgement of a single host.
+// The words of the table, whose head explains them.
 var (
 	classes    = [...]string{"ordinary", "cleartext", "legacy", "amplifier", "exposure", "database", "admin", "admin-noauth", "remote-access"}
 	severities = [...]string{"none", "low", "medium", "high", "critical"}
