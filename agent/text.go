@@ -27,12 +27,20 @@ func EndpointText(l Listener) string {
 func ServiceText(l Listener) string { return cmp.Or(l.Service, l.Registry.State) }
 
 // ProgramText names the program of an owner: the base name of its executable,
-// else the name that the system shows, else why it is unknown.
+// with the name that the system shows behind it if that is another, else that
+// name alone, else why it is unknown. A process chooses its name, but not its
+// executable; of Debian's Redis the latter is redis-check-rdb.
 func ProgramText(o audit.Owner) string {
 	switch {
 	case o.Executable != "":
 		// The path may be of either kind, whatever this program runs on.
-		return path.Base(strings.ReplaceAll(o.Executable, `\`, "/"))
+		base := path.Base(strings.ReplaceAll(o.Executable, `\`, "/"))
+		name, _, _ := strings.Cut(o.Command, " ") // without arguments, if they are told
+		name = path.Base(name)
+		if o.Command == "" || strings.HasPrefix(base, name) || strings.HasPrefix(name, base) {
+			return base
+		}
+		return base + " (" + name + ")"
 	case o.Command != "":
 		return o.Command
 	case o.How == listen.Kernel.String():

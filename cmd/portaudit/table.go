@@ -12,6 +12,7 @@ import (
 	"github.com/portaudit/portaudit/agent"
 	"github.com/portaudit/portaudit/agent/listen"
 	"github.com/portaudit/portaudit/policy"
+	"github.com/portaudit/portaudit/registry"
 )
 
 // writeReport prints a report for people: the table, the findings, what could
@@ -81,6 +82,9 @@ func tableRows(l agent.Listener) [][]string {
 	service := l.Service
 	if service == "" {
 		service = "(" + l.Registry.State + ")" // no name: parentheses tell it from one
+		if l.Registry.Range == registry.Dynamic.String() {
+			service = "(dynamic)"
+		}
 	}
 	var rows [][]string
 	for _, o := range l.Owners {
