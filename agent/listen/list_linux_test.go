@@ -385,6 +385,18 @@ func TestFakeProc(t *testing.T) {
 	if want := time.Unix(1700000001, 0); !ssh.Owners[1].Started.Equal(want) {
 		t.Errorf("sshd started at %v, want %v", ssh.Owners[1].Started, want)
 	}
+	p := &procfs{root: root}
+	for reason, wrong := range map[string]struct {
+		owner Owner
+		inode uint64
+	}{
+		"the number went to another process": {Owner{How: Process, PID: 7, Start: 99}, 100},
+		"the descriptor is another socket":   {Owner{How: Process, PID: 7, Start: 100}, 101},
+	} {
+		if o := p.verified(wrong.owner, holder{7, "3"}, wrong.inode); o.How != Raced {
+			t.Errorf("%s: got %+v, want raced", reason, o)
+		}
+	}
 	nfs := find(t, snapshot, registry.TCP, netip.MustParseAddrPort("0.0.0.0:2049"))
 	if len(nfs.Owners) != 1 || nfs.Owners[0].How != Kernel {
 		t.Errorf("a socket that no process holds: owners are %+v, want the kernel", nfs.Owners)

@@ -44,13 +44,13 @@ func (p *procfs) attribute(ctx context.Context, sockets []Socket) ([]Socket, err
 	attributed := make([]Socket, 0, len(sockets))
 	for _, s := range sockets {
 		for _, inode := range s.inodes {
-			for _, pid := range holders[inode] {
-				o, known := owners[pid]
+			for _, h := range holders[inode] {
+				o, known := owners[h.pid]
 				if !known {
-					o = p.owner(pid)
-					owners[pid] = o
+					o = p.owner(h.pid)
+					owners[h.pid] = o
 				}
-				s.Owners = append(s.Owners, o)
+				s.Owners = append(s.Owners, p.verified(o, h, inode))
 			}
 			if len(holders[inode]) == 0 {
 				s.Owners = append(s.Owners, Owner{How: p.nobody(gone[inode])})
@@ -59,6 +59,28 @@ func (p *procfs) attribute(ctx context.Context, sockets []Socket) ([]Socket, err
 		attributed = append(attributed, s)
 	}
 	return attributed, nil
+}
+
+// holder is a descriptor of a process.
+type holder struct {
+	pid  int
+	name string // of the descriptor: its number
+}
+
+// verified returns o if it still is the process that holds the socket. The
+// process whose descriptor was seen may have ended since, and its number may
+// have gone to the one that o was read from: o holds the socket if it has the
+// descriptor now and is, after that look, still the process that was read.
+func (p *procfs) verified(o Owner, h holder, inode uint64) Owner {
+	target, err := os.Readlink(p.path(h.pid, "fd/"+h.name))
+	now, ok := parseSocketLink([]byte(target))
+	if err != nil || !ok || now != inode {
+		return Owner{How: Raced, PID: h.pid}
+	}
+	if s, err := p.stat(h.pid); err != nil || s.start != o.Start {
+		return Owner{How: Raced, PID: h.pid}
+	}
+	return o
 }
 
 // nobody says why no process was found that holds a socket.
@@ -84,7 +106,7 @@ func (p *procfs) initialPIDNamespace() bool {
 }
 
 // withoutHolder returns the sockets of which some inode has no holder.
-func withoutHolder(sockets []Socket, holders map[uint64][]int) []Socket {
+func withoutHolder(sockets []Socket, holders map[uint64][]holder) []Socket {
 	var lost []Socket
 	for _, s := range sockets {
 		if slices.ContainsFunc(s.inodes, func(i uint64) bool { return len(holders[i]) == 0 }) {
@@ -119,14 +141,14 @@ func (p *procfs) gone(sockets []Socket) map[uint64]bool {
 
 // holders walks every descriptor of every process and returns which processes
 // hold the sockets, and how many processes would not let themselves be looked at.
-func (p *procfs) holders(ctx context.Context, sockets []Socket) (map[uint64][]int, int, error) {
+func (p *procfs) holders(ctx context.Context, sockets []Socket) (map[uint64][]holder, int, error) {
 	wanted := map[uint64]bool{}
 	for _, s := range sockets {
 		for _, inode := range s.inodes {
 			wanted[inode] = true
 		}
 	}
-	holders := make(map[uint64][]int, len(wanted))
+	holders := make(map[uint64][]holder, len(wanted))
 	if len(wanted) == 0 {
 		return holders, 0, nil
 	}
@@ -135,19 +157,20 @@ func (p *procfs) holders(ctx context.Context, sockets []Socket) (map[uint64][]in
 		if err := ctx.Err(); err != nil {
 			return nil, 0, err
 		}
-		inodes, err := p.descriptors(pid, wanted)
+		held, err := p.descriptors(pid, wanted)
 		if errors.Is(err, fs.ErrPermission) && !p.kernelThread(pid) {
 			denied++
 		}
-		for _, inode := range inodes {
-			holders[inode] = append(holders[inode], pid)
+		for inode, name := range held {
+			holders[inode] = append(holders[inode], holder{pid, name})
 		}
 	}
 	return holders, denied, nil
 }
 
-// descriptors returns which of the wanted sockets pid holds, each once.
-func (p *procfs) descriptors(pid int, wanted map[uint64]bool) ([]uint64, error) {
+// descriptors returns which of the wanted sockets pid holds, and the name of
+// one descriptor of each.
+func (p *procfs) descriptors(pid int, wanted map[uint64]bool) (map[uint64]string, error) {
 	dir, err := os.Open(p.path(pid, "fd"))
 	if err != nil {
 		return nil, err
@@ -157,22 +180,26 @@ func (p *procfs) descriptors(pid int, wanted map[uint64]bool) ([]uint64, error) 
 	if err != nil {
 		return nil, err
 	}
-	var inodes []uint64
-	var target [64]byte // "socket:[" and 20 digits fit; a longer target is no socket
+	var held map[uint64]string // nil for most processes: they hold none
+	var target [64]byte        // "socket:[" and 20 digits fit; a longer target is no socket
 	for _, name := range names {
 		n, err := unix.Readlinkat(int(dir.Fd()), name, target[:])
 		if err != nil {
 			if errors.Is(err, fs.ErrPermission) {
-				return inodes, err
+				return held, err
 			}
 			continue // closed since the directory was read
 		}
 		inode, ok := parseSocketLink(target[:n])
-		if ok && wanted[inode] && !slices.Contains(inodes, inode) {
-			inodes = append(inodes, inode)
+		if !ok || !wanted[inode] {
+			continue
 		}
+		if held == nil {
+			held = map[uint64]string{}
+		}
+		held[inode] = name
 	}
-	return inodes, nil
+	return held, nil
 }
 
 // owner reads what is known of pid. The process may end, and its number go to
