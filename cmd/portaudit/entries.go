@@ -144,14 +144,14 @@ func rangeSentence(f registry.Facts) string {
 	var text string
 	switch f.Range {
 	case registry.WellKnown:
-		text = "Well Known Port (RFC 6335: System Port, 0-1023)"
+		text = "Well Known Port (RFC 6335: System Port, 0-1023), which on most systems only privileged processes can open"
 	case registry.Registered:
 		text = "Registered Port (RFC 6335: User Port, 1024-49151)"
 	default:
 		text = "Dynamic and/or Private Port (49152-65535): never assigned to a service"
 	}
 	if f.Historic {
-		text += ", and one of the first 256, once the whole range"
+		text += "; it is one of the first 256, once the whole range of assignments"
 	}
 	return text + "."
 }

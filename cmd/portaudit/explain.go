@@ -162,6 +162,10 @@ func writeAnswer(w io.Writer, s screen, a answer, everyRule bool) error {
 		if f.Range == registry.Dynamic && i > 0 && a.facts[i-1].Port == f.Port {
 			continue // the same sentences for each transport
 		}
+		if i > 0 && sameAssignment(a.facts[i-1], f) {
+			b.WriteString(s.wrap("", f.Port.String()+"/"+f.Transport.String()+" is assigned the same.") + "\n")
+			continue // IANA's aim: the same for all transports, to the extent possible
+		}
 		writeFacts(&b, s, f)
 	}
 	if len(a.Listeners) == 0 {
@@ -175,6 +179,13 @@ func writeAnswer(w io.Writer, s screen, a answer, everyRule bool) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// sameAssignment reports whether two transports of a port are assigned to the
+// same service.
+func sameAssignment(a, b registry.Facts) bool {
+	return a.Port == b.Port && a.State == registry.Assigned && b.State == registry.Assigned &&
+		slices.Equal(a.IANA, b.IANA) && a.Note == b.Note && (b.Common == nil || a.Common != nil && *a.Common == *b.Common)
 }
 
 func writeFacts(b *strings.Builder, s screen, f registry.Facts) {

@@ -93,7 +93,7 @@ func (s settings) resolve() (settings, error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !asked:
 	case errors.Is(err, fs.ErrPermission) && !asked:
-		// The configuration is root's own: without it, the defaults hold.
+		return s, fmt.Errorf("configuration: %w: run as root, or name another file with --config", err)
 	case err != nil:
 		return s, fmt.Errorf("configuration: %w", err)
 	}

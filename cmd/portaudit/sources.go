@@ -62,7 +62,9 @@ func loadRegistry(dir string) (*registry.Registry, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return registry.Embedded(), nil
 	case errors.Is(err, fs.ErrPermission):
-		return registry.Embedded(), nil // the state of an agent of another user
+		// The directory of an agent of another user: this one can do without.
+		fmt.Fprintf(os.Stderr, "portaudit: %v: the built-in registry is used, even if another was imported\n", err)
+		return registry.Embedded(), nil
 	case err != nil:
 		return nil, fmt.Errorf("imported registry: %w: import it again, or remove it", err)
 	}
