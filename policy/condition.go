@@ -88,6 +88,17 @@ func wordCondition(words []string, fact func(*Listener, *Owner) string) func(*de
 	}
 }
 
+// texts reads a list of texts.
+func (d *decoder) texts(n *yaml.Node) []string {
+	var texts []string
+	for _, item := range d.list(n) {
+		if text, ok := d.text(item); ok {
+			texts = append(texts, text)
+		}
+	}
+	return texts
+}
+
 // parsed reads each item of a list by a parser of its own.
 func parsed[T any](d *decoder, n *yaml.Node, words []string, parse func(string) (T, error)) []T {
 	var values []T
@@ -96,7 +107,7 @@ func parsed[T any](d *decoder, n *yaml.Node, words []string, parse func(string) 
 		if !ok {
 			continue
 		}
-		v, err := parse(text)
+		v, err := parse(clip(text)) // a text that is clipped is none of the words
 		if err != nil {
 			d.errorf(item, "%v%s", err, suggest(text, words))
 			continue
@@ -138,17 +149,28 @@ func riskCondition(d *decoder, n *yaml.Node) condition {
 		func(l *Listener, _ *Owner) Severity { return l.Risk }, Severity.String)
 }
 
-// userCondition asks for the account that an owner runs as.
+// userCondition asks for the account that an owner runs as. DOMAIN\name is one
+// of Windows, where the case of letters does not matter.
 func userCondition(d *decoder, n *yaml.Node) condition {
-	wanted := parsed(d, n, nil, func(s string) (string, error) { return s, nil })
-	return oneOf(wanted, func(s string) bool { return s != "" },
-		func(_ *Listener, o *Owner) string { return o.User }, func(s string) string { return s })
+	wanted := d.texts(n)
+	return condition{
+		test: func(_ *Listener, o *Owner) Answer {
+			if o.User == "" {
+				return Unknown
+			}
+			windows := strings.Contains(o.User, `\`)
+			return truth(slices.ContainsFunc(wanted, func(w string) bool {
+				return w == o.User || windows && strings.EqualFold(w, o.User)
+			}))
+		},
+		value: func(_ *Listener, o *Owner) string { return o.User },
+	}
 }
 
 // serviceCondition asks for any of the port's names (RFC 6335 section 5.1:
 // names differ in more than the case of their letters).
 func serviceCondition(d *decoder, n *yaml.Node) condition {
-	wanted := parsed(d, n, nil, func(s string) (string, error) { return s, nil })
+	wanted := d.texts(n)
 	return condition{
 		test: func(l *Listener, _ *Owner) Answer {
 			return truth(slices.ContainsFunc(l.Names, func(name string) bool {
@@ -166,9 +188,10 @@ func serviceCondition(d *decoder, n *yaml.Node) condition {
 
 // absolute requires that a pattern can match a whole path.
 func absolute(d *decoder, n *yaml.Node, text string) bool {
-	if strings.HasPrefix(text, "/") || strings.HasPrefix(text, "**/") || windowsPath.MatchString(text) {
+	if strings.HasPrefix(text, "/") || strings.HasPrefix(text, "**") || strings.HasPrefix(text, "{") || windowsPattern.MatchString(text) {
 		return true
 	}
+	text = clip(text)
 	d.errorf(n, "%q can never match: write the whole path, or **/%s for any directory", text, strings.TrimLeft(text, "./"))
 	return false
 }
@@ -181,6 +204,10 @@ func globCondition(fact func(*Owner) string, valid func(*decoder, *yaml.Node, st
 			text, ok := d.text(item)
 			if !ok || valid != nil && !valid(d, item, text) {
 				continue
+			}
+			if d.globs++; d.globs > maxGlobs {
+				d.errorf(item, "more than %d patterns: let one stand for several", maxGlobs)
+				break
 			}
 			g, err := compileGlob(text)
 			if err != nil {
@@ -206,19 +233,7 @@ func globCondition(fact func(*Owner) string, valid func(*decoder, *yaml.Node, st
 type portRange struct{ first, last registry.Port }
 
 func portCondition(d *decoder, n *yaml.Node) condition {
-	var ranges []portRange
-	for _, item := range d.list(n) {
-		text, ok := d.text(item)
-		if !ok {
-			continue
-		}
-		r, err := parsePorts(text)
-		if err != nil {
-			d.errorf(item, "%v", err)
-			continue
-		}
-		ranges = append(ranges, r)
-	}
+	ranges := parsed(d, n, nil, parsePorts)
 	return condition{
 		test: func(l *Listener, _ *Owner) Answer {
 			return truth(slices.ContainsFunc(ranges, func(r portRange) bool { return r.first <= l.Port && l.Port <= r.last }))

@@ -32,6 +32,15 @@ func (e Errors) Error() string {
 	return strings.Join(lines, "\n")
 }
 
+// shortened returns the first of so many mistakes that nobody reads them all.
+func (e Errors) shortened(file string) Errors {
+	if len(e) <= maxErrors {
+		return e
+	}
+	more := Error{File: file, Message: fmt.Sprintf("%d more mistakes: mend these first", len(e)-maxErrors)}
+	return append(e[:maxErrors:maxErrors], more)
+}
+
 // suggest returns ", did you mean …?" for the known word nearest to a mistyped
 // one, "" if none is near.
 func suggest(word string, known []string) string {

@@ -1,5 +1,7 @@
 package policy
 
+import "strings"
+
 // Outcome is what became of a rule in a decision.
 type Outcome uint8
 
@@ -58,22 +60,65 @@ func (p *Policy) Explain(l Listener) []Step {
 	return append(steps, s)
 }
 
-// failed names the first condition that does not hold, for the first owner for
-// whom the rule does not.
+// failed says why a rule does not match, for the first owner for whom it does
+// not: by the first condition that does not hold, else the first unknown one.
 func (r *rule) failed(l *Listener) string {
 	owners := l.Owners
 	if len(owners) == 0 || !r.match.owners {
 		owners = []Owner{{}}
 	}
 	for i := range owners {
-		for _, c := range r.match.conditions {
-			switch c.test(l, &owners[i]) {
-			case No:
-				return c.key + " is " + c.value(l, &owners[i]) + ", not " + c.want
-			case Unknown:
-				return c.key + " is unknown"
-			}
+		if r.match.holds(l, &owners[i]) != Yes {
+			return r.match.failed(l, &owners[i])
 		}
 	}
 	return ""
+}
+
+func (m *match) failed(l *Listener, o *Owner) string {
+	for _, c := range m.conditions {
+		if c.test(l, o) != No {
+			continue
+		}
+		if c.inner != nil {
+			return "left out by not: " + c.inner.facts(l, o)
+		}
+		return c.key + " is " + c.value(l, o) + ", not " + c.want
+	}
+	for _, c := range m.conditions {
+		switch {
+		case c.test(l, o) != Unknown:
+		case c.inner != nil:
+			return c.inner.failed(l, o)
+		default:
+			return c.key + " is unknown"
+		}
+	}
+	return ""
+}
+
+// facts says of conditions that all hold by which facts they do.
+func (m *match) facts(l *Listener, o *Owner) string {
+	var parts []string
+	for _, c := range m.conditions {
+		if c.inner != nil {
+			parts = append(parts, "not so: "+c.inner.wanted())
+		} else {
+			parts = append(parts, c.key+" is "+c.value(l, o))
+		}
+	}
+	return strings.Join(parts, " and ")
+}
+
+// wanted repeats conditions as they are written.
+func (m *match) wanted() string {
+	var parts []string
+	for _, c := range m.conditions {
+		if c.inner != nil {
+			parts = append(parts, "not ("+c.inner.wanted()+")")
+		} else {
+			parts = append(parts, c.key+" "+c.want)
+		}
+	}
+	return strings.Join(parts, " and ")
 }

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -8,67 +9,82 @@ import (
 )
 
 // glob is a compiled pattern of a path or name: * stands for anything within
-// one part of a path, ** for anything across parts, ? for one character,
-// {a,b} for either.
+// one part of a path, ** for anything across parts, **/ for any number of
+// whole parts, ? for one character, {a,b} for either. Nothing else is special
+// and nothing escapes these.
 type glob struct {
-	pattern *regexp.Regexp
-	windows bool
+	exact  *regexp.Regexp
+	folded *regexp.Regexp // for paths of Windows; nil where the pattern fits none
 }
 
-// windowsPath matches how a path of Windows begins: a drive, or two backslashes.
-var windowsPath = regexp.MustCompile(`^([A-Za-z]:[\\/]|\\\\)`)
+// windowsPattern matches how a path of Windows may begin: a drive, or two
+// backslashes.
+var windowsPattern = regexp.MustCompile(`^([A-Za-z?*]:[\\/]|\\\\)`)
 
-// compileGlob compiles a pattern. One that looks like a path of Windows is
-// matched there: without regard to case, either slash for the other.
+// compileGlob compiles a pattern.
 func compileGlob(text string) (glob, error) {
-	g := glob{windows: windowsPath.MatchString(text)}
-	if g.windows {
-		text = strings.ToLower(strings.ReplaceAll(text, `\`, "/"))
-	}
-	var b strings.Builder
-	b.WriteString(`(?s)\A(?:`)
-	open := false
-	for i := 0; i < len(text); {
-		c, size := utf8.DecodeRuneInString(text[i:])
-		switch {
-		case strings.HasPrefix(text[i:], "**/"):
-			b.WriteString(`(?:.*/)?`)
-			size = len("**/")
-		case strings.HasPrefix(text[i:], "**"):
-			b.WriteString(`.*`)
-			size = len("**")
-		case c == '*':
-			b.WriteString(`[^/]*`)
-		case c == '?':
-			b.WriteString(`[^/]`)
-		case c == '{' && open:
-			return g, fmt.Errorf("%q has a brace inside a brace", text)
-		case c == '{':
-			open = true
-			b.WriteString(`(?:`)
-		case c == '}' && open:
-			open = false
-			b.WriteString(`)`)
-		case c == ',' && open:
-			b.WriteString(`|`)
-		default:
-			b.WriteString(regexp.QuoteMeta(string(c)))
-		}
-		i += size
-	}
-	if open {
-		return g, fmt.Errorf("%q opens a brace and does not close it", text)
-	}
-	b.WriteString(`)\z`)
+	var g glob
 	var err error
-	g.pattern, err = regexp.Compile(b.String())
+	if g.exact, err = translate(text); err != nil {
+		return g, fmt.Errorf("%q %v", clip(text), err)
+	}
+	if !strings.HasPrefix(text, "/") {
+		g.folded, err = translate(fold(text))
+	}
 	return g, err
 }
 
-// match reports whether s fits the pattern.
+// match reports whether s fits the pattern. A path of Windows is matched as
+// there: without regard to case, either slash for the other.
 func (g glob) match(s string) bool {
-	if g.windows {
-		s = strings.ToLower(strings.ReplaceAll(s, `\`, "/"))
+	if isWindowsPath(s) {
+		return g.folded != nil && g.folded.MatchString(fold(s))
 	}
-	return g.pattern.MatchString(s)
+	return g.exact.MatchString(s)
+}
+
+func isWindowsPath(s string) bool {
+	return strings.HasPrefix(s, `\\`) || len(s) > 2 && s[1] == ':' && (s[2] == '\\' || s[2] == '/')
+}
+
+func fold(s string) string { return strings.ToLower(strings.ReplaceAll(s, `\`, "/")) }
+
+// translate makes a regular expression of a pattern: its matching takes linear
+// time whatever the pattern.
+func translate(text string) (*regexp.Regexp, error) {
+	var b strings.Builder
+	b.WriteString(`(?s)\A(?:`)
+	open := false
+	part := true // whether a part of the path begins here
+	for i := 0; i < len(text); {
+		c, size := utf8.DecodeRuneInString(text[i:])
+		piece := regexp.QuoteMeta(string(c))
+		switch {
+		case part && strings.HasPrefix(text[i:], "**/"):
+			piece, size = `(?:.*/)?`, len("**/")
+		case strings.HasPrefix(text[i:], "**"):
+			piece, size = `.*`, len("**")
+		case c == '*':
+			piece = `[^/]*`
+		case c == '?':
+			piece = `[^/]`
+		case c == '{' && open:
+			return nil, errors.New("has a brace inside a brace")
+		case c == '{':
+			piece, open = `(?:`, true
+		case c == '}' && open:
+			piece, open = `)`, false
+		case c == ',' && open:
+			piece = `|`
+		}
+		b.WriteString(piece)
+		i += size
+		last := text[i-1]
+		part = last == '/' || open && (last == '{' || last == ',')
+	}
+	if open {
+		return nil, errors.New("opens a brace and does not close it")
+	}
+	b.WriteString(`)\z`)
+	return regexp.Compile(b.String())
 }

@@ -13,9 +13,9 @@ import (
 
 // Parse compiles a policy of language version 1 (docs/policy.md). name is what
 // errors and Policy.Source call it. An error is of type Errors and holds every
-// mistake of the file.
+// mistake of the file, up to 1000.
 func Parse(data []byte, name string) (*Policy, error) {
-	d := &decoder{file: name}
+	d := newDecoder(name)
 	sum := sha256.Sum256(data)
 	p := &Policy{Source: name, SHA256: hex.EncodeToString(sum[:]), fallback: fallback{Alert, Medium}}
 	if root := d.document(data); root != nil {
@@ -28,7 +28,7 @@ func Parse(data []byte, name string) (*Policy, error) {
 			}
 			return a.Column - b.Column
 		})
-		return nil, d.errors
+		return nil, d.errors.shortened(name)
 	}
 	return p, nil
 }
@@ -39,9 +39,7 @@ func (d *decoder) policy(root *yaml.Node, p *Policy) {
 		switch key {
 		case "version":
 			hasVersion = true
-			if v.Value != "1" || v.Tag != "!!int" {
-				d.errorf(v, "version %q is not known: this program reads version 1", clip(v.Value))
-			}
+			d.version(v)
 		case "default":
 			p.fallback = d.fallback(v)
 		case "command_lines":
@@ -62,34 +60,52 @@ func (d *decoder) policy(root *yaml.Node, p *Policy) {
 	}
 }
 
+func (d *decoder) version(n *yaml.Node) {
+	switch {
+	case n.Kind != yaml.ScalarNode || n.Tag == "!!null":
+		d.errorf(n, "a version is wanted: write \"version: 1\"")
+	case n.Value != "1":
+		d.errorf(n, "version %q is not known: this program reads version 1", clip(n.Value))
+	case n.Tag != "!!int":
+		d.errorf(n, "%q is in quotes: write it without", n.Value)
+	}
+}
+
 // fallback reads the default verdict: a word, or a mapping with a severity.
 func (d *decoder) fallback(n *yaml.Node) fallback {
 	f := fallback{Alert, Medium}
 	if n.Kind == yaml.ScalarNode {
-		f.verdict = d.verdict(n)
+		f.verdict, _ = d.verdict(n)
 		return f
 	}
-	hasSeverity := false
+	hasVerdict, hasSeverity := false, false
 	d.mapping(n, "default", []string{"verdict", "severity"}, func(key string, k, v *yaml.Node) {
 		switch key {
 		case "verdict":
-			f.verdict = d.verdict(v)
+			hasVerdict = true
+			f.verdict, _ = d.verdict(v)
 		case "severity":
 			hasSeverity = true
 			f.severity = d.severity(v)
 		}
 	})
+	if n.Kind == yaml.MappingNode && !hasVerdict {
+		d.errorf(n, "default needs the key \"verdict\"")
+	}
 	if hasSeverity && f.verdict == Allow {
 		d.errorf(n, "a severity belongs to an alert: remove it, or make the verdict alert")
 	}
 	return f
 }
 
-func (d *decoder) verdict(n *yaml.Node) Verdict {
-	if d.word(n, []string{"alert", "allow"}) == "allow" {
-		return Allow
+func (d *decoder) verdict(n *yaml.Node) (v Verdict, ok bool) {
+	switch d.word(n, []string{"alert", "allow"}) {
+	case "alert":
+		return Alert, true
+	case "allow":
+		return Allow, true
 	}
-	return Alert
+	return Alert, false
 }
 
 func (d *decoder) severity(n *yaml.Node) Severity {
@@ -110,14 +126,8 @@ func (d *decoder) rules(n *yaml.Node) []rule {
 		return nil
 	}
 	rules := make([]rule, 0, len(n.Content))
-	lines := map[string]int{}
 	for _, item := range n.Content {
-		r := d.rule(item)
-		if line, twice := lines[r.id]; twice && r.id != "" {
-			d.errorf(item, "the id %q is already that of the rule on line %d", r.id, line)
-		}
-		lines[r.id] = item.Line
-		rules = append(rules, r)
+		rules = append(rules, d.rule(item))
 	}
 	return rules
 }
@@ -127,18 +137,17 @@ var ruleID = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{0,63}$`)
 
 func (d *decoder) rule(n *yaml.Node) rule {
 	var r rule
-	var severity *yaml.Node
-	seen := map[string]bool{}
+	consistent := false
+	given := map[string]*yaml.Node{}
 	keys := []string{"id", "verdict", "severity", "match", "reason", "message", "why", "fix"}
 	d.mapping(n, "a rule", keys, func(key string, k, v *yaml.Node) {
-		seen[key] = true
+		given[key] = k
 		switch key {
 		case "id":
 			r.id = d.id(v)
 		case "verdict":
-			r.verdict = d.verdict(v)
+			r.verdict, consistent = d.verdict(v)
 		case "severity":
-			severity = v
 			r.severity = d.severity(v)
 		case "match":
 			r.match = d.match(v)
@@ -156,30 +165,28 @@ func (d *decoder) rule(n *yaml.Node) rule {
 		return r
 	}
 	for _, key := range []string{"id", "verdict", "match"} {
-		if !seen[key] {
+		if given[key] == nil {
 			d.errorf(n, "a rule needs the key %q", key)
 		}
 	}
-	if seen["verdict"] {
-		d.consistent(n, &r, severity, seen)
+	if consistent {
+		d.consistent(n, &r, given)
 	}
 	return r
 }
 
-// consistent checks what an alert needs and an allowance must not have.
-func (d *decoder) consistent(n *yaml.Node, r *rule, severity *yaml.Node, seen map[string]bool) {
+// consistent checks what an alert needs and an allowance must not have. given
+// holds the keys of the rule.
+func (d *decoder) consistent(n *yaml.Node, r *rule, given map[string]*yaml.Node) {
 	if r.verdict == Allow {
-		if severity != nil {
-			d.errorf(severity, "an allow rule has no severity: it raises nothing")
-		}
-		for _, key := range []string{"message", "why", "fix"} {
-			if seen[key] {
-				d.errorf(n, "an allow rule has no %s: it raises nothing; say why it is allowed under \"reason\"", key)
+		for _, key := range []string{"severity", "message", "why", "fix"} {
+			if k := given[key]; k != nil {
+				d.errorf(k, "an allow rule has no %s: it raises nothing; say why it is allowed under \"reason\"", key)
 			}
 		}
 		return
 	}
-	if severity == nil {
+	if given["severity"] == nil {
 		d.errorf(n, "an alert rule needs a severity: low, medium, high or critical")
 	}
 	if r.message == "" {
@@ -198,7 +205,11 @@ func (d *decoder) id(n *yaml.Node) string {
 	case text == DefaultRule:
 		d.errorf(n, "the id %q belongs to the default verdict: choose another", text)
 		return ""
+	case d.ids[text] > 0:
+		d.errorf(n, "the id %q is already that of the rule on line %d", text, d.ids[text])
+		return text
 	}
+	d.ids[text] = n.Line
 	return text
 }
 
@@ -224,22 +235,31 @@ func (d *decoder) match(n *yaml.Node) match {
 	if n.Kind == yaml.ScalarNode && n.Value == "any" {
 		return match{}
 	}
-	known := conditionKeys()
-	keys := append(slices.Sorted(maps.Keys(known)), "not")
+	m := d.all(n, "match")
 	if n.Kind == yaml.MappingNode && len(n.Content) == 0 {
 		d.errorf(n, "no condition: write \"match: any\" if every listener is meant")
 	}
+	return m
+}
+
+// all reads conditions that must all hold.
+func (d *decoder) all(n *yaml.Node, what string) match {
+	keys := append(slices.Sorted(maps.Keys(d.conditions)), "not")
 	var m match
-	d.mapping(n, "match", keys, func(key string, k, v *yaml.Node) {
+	d.mapping(n, what, keys, func(key string, k, v *yaml.Node) {
 		if key == "not" {
-			inner := d.match(v)
+			inner := d.all(v, "not")
+			if v.Kind == yaml.MappingNode && len(v.Content) == 0 {
+				d.errorf(v, "no condition: nothing is left that could match")
+			}
 			m.owners = m.owners || inner.owners
 			m.conditions = append(m.conditions, negation(inner))
 			return
 		}
-		c := known[key].parse(d, v)
+		known := d.conditions[key]
+		c := known.parse(d, v)
 		c.key, c.want = key, written(v)
-		m.owners = m.owners || known[key].owner
+		m.owners = m.owners || known.owner
 		m.conditions = append(m.conditions, c)
 	})
 	return m
@@ -247,14 +267,9 @@ func (d *decoder) match(n *yaml.Node) match {
 
 // negation is the condition that not all of m holds.
 func negation(m match) condition {
-	var parts []string
-	for _, c := range m.conditions {
-		parts = append(parts, c.key+" "+c.want)
-	}
 	return condition{
-		key: "not", want: "anything else than " + strings.Join(parts, " and "),
-		test:  func(l *Listener, o *Owner) Answer { return not(m.holds(l, o)) },
-		value: func(*Listener, *Owner) string { return strings.Join(parts, " and ") },
+		key: "not", inner: &m,
+		test: func(l *Listener, o *Owner) Answer { return not(m.holds(l, o)) },
 	}
 }
 

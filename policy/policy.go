@@ -1,8 +1,6 @@
 package policy
 
-import (
-	"regexp"
-)
+import "regexp"
 
 // Policy is a compiled policy. It is immutable and may be used concurrently.
 type Policy struct {
@@ -42,13 +40,14 @@ type match struct {
 // condition is one fact that a rule asks for.
 type condition struct {
 	key   string
-	want  string // as written, for explanations
 	test  func(*Listener, *Owner) Answer
 	value func(*Listener, *Owner) string // what the fact is
+	want  string                         // as written, for explanations
+	inner *match                         // of a "not", which has no value and want of its own
 }
 
 // placeholder matches what Expand replaces.
-var placeholder = regexp.MustCompile(`\{[a-z_]*\}`)
+var placeholder = regexp.MustCompile(`\{[A-Za-z_]+\}`)
 
 // The texts of the default verdict's finding.
 const (
