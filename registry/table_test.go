@@ -152,8 +152,7 @@ func TestTSV(t *testing.T) {
 		t.Error("the table changed on its way through the TSV")
 	}
 	escaped := tsvHead + "5\ttcp\tassigned\ta\ttab\\tbackslash\\\\n\tnote\\nnote\t\n"
-	table, err = ParseTSV(strings.NewReader(escaped), "t.tsv")
-	if err == nil {
+	if _, err := ParseTSV(strings.NewReader(escaped), "t.tsv"); err == nil {
 		t.Error("a tab within a description was taken")
 	}
 	escaped = tsvHead + "5\ttcp\tassigned\ta\tbackslash\\\\n\tnote\\nnote\t\n"
