@@ -39,6 +39,12 @@ func TestScripts(t *testing.T) {
 			env.Setenv("NONE", none)
 			return os.WriteFile(none, []byte("# nothing\n"), 0o600)
 		},
+		Condition: func(name string) (bool, error) {
+			if name != "wine" {
+				return false, fmt.Errorf("unknown condition %q", name)
+			}
+			return os.Getenv("PORTAUDIT_TEST_WINE") != "", nil
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"listen": listenCommand, "unlisten": unlistenCommand, "waitfor": waitFor, "count": count, "hangup": hangUp,
 		},
