@@ -19,11 +19,12 @@ type Limits struct {
 
 // The words for what changed about a listener, in Event.Change.
 const (
-	changeReplaced     = "replaced"      // the program was started anew
-	changeOwner        = "owner-changed" // another program, user or service has the port
-	changeScopeWidened = "scope-widened" // it can be reached from further away
-	changeScopeMoved   = "scope-moved"   // it moved to another scope that is not wider
-	changeAddresses    = "addresses"     // other addresses of the same scope
+	changeReplaced     = "replaced"       // the program was started anew
+	changeOwner        = "owner-changed"  // another program, user or service has the port
+	changeResolved     = "owner-resolved" // its owner can be seen now, and could not before
+	changeScopeWidened = "scope-widened"  // it can be reached from further away
+	changeScopeMoved   = "scope-moved"    // it moved to another scope that is not wider
+	changeAddresses    = "addresses"      // other addresses of the same scope
 )
 
 // change is one difference between two audits, or between an audit and what
@@ -223,10 +224,13 @@ func raise(t *track) []change {
 // and when it changed.
 func sight(tracks map[string]track, id string, s sighting, now time.Time, limits Limits) []change {
 	t, known := tracks[id]
+	if !known {
+		t = inherited(tracks, s.listener)
+	}
 	old := t
-	firstSeen := now
-	if known {
-		firstSeen = t.Listener.FirstSeen
+	firstSeen := t.Listener.FirstSeen
+	if firstSeen.IsZero() {
+		firstSeen = now
 	}
 	t.Listener = s.listener
 	t.Listener.FirstSeen = firstSeen
@@ -246,6 +250,20 @@ func sight(tracks map[string]track, id string, s sighting, now time.Time, limits
 	}
 	tracks[id] = t
 	return changes
+}
+
+// inherited returns what is remembered of a listener that was seen at the place
+// of l, was not yet reported and had owners that could not be seen: it is the
+// same, and now they can. It is forgotten under its old id.
+func inherited(tracks map[string]track, l Listener) track {
+	for _, id := range slices.Sorted(maps.Keys(tracks)) {
+		was := tracks[id]
+		if !was.Confirmed && was.Missed > 0 && placeOf(was.Listener) == placeOf(l) && unresolved(was.Listener.Owners) {
+			delete(tracks, id)
+			return track{Listener: Listener{FirstSeen: was.Listener.FirstSeen}, Seen: was.Seen}
+		}
+	}
+	return track{}
 }
 
 // appear confirms a track, as a change of the listener whose place it takes if
@@ -279,6 +297,8 @@ func predecessor(tracks map[string]track, t track) (id, word string) {
 		}
 		sameScope := was.Listener.Scope == t.Listener.Scope
 		switch {
+		case sameScope && was.Missed > 0 && unresolved(was.Listener.Owners):
+			return id, changeResolved
 		case sameScope && was.Missed > 0:
 			return id, changeOwner
 		case !sameScope && programOf(was.Listener.Owners) == program:

@@ -46,6 +46,8 @@ func message(c change) string {
 	switch c.word {
 	case changeReplaced:
 		return fmt.Sprintf("%s was started anew and listens on %s", who, at)
+	case changeResolved:
+		return fmt.Sprintf("the owner of %s can be seen now: %s", at, who)
 	case changeOwner:
 		return fmt.Sprintf("%s is now owned by %s", at, who)
 	case changeScopeWidened:
