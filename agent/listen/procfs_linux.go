@@ -58,7 +58,7 @@ func listProc(ctx context.Context, root string) (Snapshot, error) {
 func (p *procfs) begin() error {
 	b, err := os.ReadFile(filepath.Join(p.root, "stat"))
 	if err != nil {
-		return fmt.Errorf("read the boot time: %w", err)
+		return fmt.Errorf("read the boot time: %w (is proc mounted on %s?)", err, p.root)
 	}
 	if p.boot, err = parseBootTime(b); err != nil {
 		return fmt.Errorf("%s/stat: %w", p.root, err)
