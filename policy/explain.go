@@ -38,6 +38,7 @@ type Step struct {
 // Explain tells how Decide comes to its verdict on l: every rule in order, the
 // default last.
 func (p *Policy) Explain(l Listener) []Step {
+	l = l.owned()
 	steps := make([]Step, 0, len(p.rules)+1)
 	ended := false
 	for i := range p.rules {
@@ -53,7 +54,10 @@ func (p *Policy) Explain(l Listener) []Step {
 		}
 		steps = append(steps, s)
 	}
-	s := Step{Rule: DefaultRule, Verdict: p.fallback.verdict, Severity: p.fallback.severity, Outcome: Matched}
+	s := Step{Rule: DefaultRule, Verdict: p.fallback.verdict, Outcome: Matched}
+	if s.Verdict == Alert {
+		s.Severity = p.fallback.severity
+	}
 	if ended {
 		s.Outcome = NotReached
 	}
@@ -63,13 +67,9 @@ func (p *Policy) Explain(l Listener) []Step {
 // failed says why a rule does not match, for the first owner for whom it does
 // not: by the first condition that does not hold, else the first unknown one.
 func (r *rule) failed(l *Listener) string {
-	owners := l.Owners
-	if len(owners) == 0 || !r.match.owners {
-		owners = []Owner{{}}
-	}
-	for i := range owners {
-		if r.match.holds(l, &owners[i]) != Yes {
-			return r.match.failed(l, &owners[i])
+	for i := range l.Owners {
+		if r.match.holds(l, &l.Owners[i]) != Yes {
+			return r.match.failed(l, &l.Owners[i])
 		}
 	}
 	return ""

@@ -60,6 +60,7 @@ const (
 // depend on the order of the owners.
 func (p *Policy) Decide(l Listener) Decision {
 	var d Decision
+	l = l.owned()
 	allowed := ""
 	for i := range p.rules {
 		r := &p.rules[i]
@@ -96,13 +97,22 @@ func (p *Policy) Decide(l Listener) Decision {
 	return d
 }
 
+// owned returns l with at least one owner: of one that nobody is seen to hold,
+// everything about the owner is unknown.
+func (l Listener) owned() Listener {
+	if len(l.Owners) == 0 {
+		l.Owners = []Owner{{}}
+	}
+	return l
+}
+
 // holds reports whether a rule matches a listener. Where conditions ask for an
 // owner, one owner that fulfils all of them makes an alert, but an allowance
 // takes every owner: a second program on a shared socket must not ride on the
-// first one's permission.
+// first one's permission. The listener is one that owned returned.
 func (r *rule) holds(l *Listener) Answer {
-	if !r.match.owners || len(l.Owners) == 0 {
-		return r.match.holds(l, &Owner{})
+	if !r.match.owners {
+		return r.match.holds(l, &l.Owners[0])
 	}
 	if r.verdict == Allow {
 		all := Yes

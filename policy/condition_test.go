@@ -1,0 +1,220 @@
+package policy
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/portaudit/portaudit/registry"
+)
+
+func mustParse(t testing.TB, text string) *Policy {
+	t.Helper()
+	p, err := Parse([]byte(text), "p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// sshd is a listener of which everything is known.
+func sshd() Listener {
+	return Listener{
+		Transport: registry.TCP, Port: 22, Scope: Wildcard, State: registry.Assigned, Names: []string{"ssh", "secure-shell"},
+		Risk: High, Privileged: Yes, Ephemeral: No, Authority: "root",
+		Owners: []Owner{{
+			How: "process", User: "root", Root: Yes, Executable: "/usr/sbin/sshd",
+			Deleted: No, WorldWritable: No, Unit: "ssh.service",
+		}},
+	}
+}
+
+func TestConditions(t *testing.T) {
+	unknownOwner := func(l *Listener) { l.Owners = []Owner{{How: "denied"}} }
+	tests := []struct {
+		match  string
+		change func(*Listener) // nil: sshd as it is
+		want   Answer
+		reason string
+	}{
+		{"any", nil, Yes, "everything matches"},
+		{"any", func(l *Listener) { *l = Listener{} }, Yes, "even the unknown"},
+		{"{port: 22, transport: tcp}", nil, Yes, "both hold"},
+		{"{port: 22, transport: udp}", nil, No, "one does not"},
+
+		{"{port: 22}", nil, Yes, "itself"},
+		{"{port: 1-22}", nil, Yes, "the last of a range"},
+		{"{port: [80, 22-25]}", nil, Yes, "the first of a range in a list"},
+		{"{port: [0-21, 23-65535]}", nil, No, "between two ranges"},
+		{"{transport: [udp, tcp]}", nil, Yes, "one of a list"},
+		{"{transport: sctp}", nil, No, "another"},
+		{"{transport: tcp}", func(l *Listener) { l.Transport = 0 }, Unknown, "no transport"},
+		{"{scope: wildcard}", nil, Yes, "itself"},
+		{"{scope: [loopback, private]}", nil, No, "others"},
+		{"{scope: wildcard}", func(l *Listener) { l.Scope = UnknownScope }, Unknown, "no address"},
+		{"{reachable: true}", nil, Yes, "a wildcard address"},
+		{"{reachable: false}", nil, No, "a wildcard address"},
+		{"{reachable: false}", func(l *Listener) { l.Scope = Loopback }, Yes, "loopback"},
+		{"{reachable: true}", func(l *Listener) { l.Scope = UnknownScope }, Yes, "an unknown address counts as reachable"},
+		{"{state: [assigned, reserved]}", nil, Yes, "one of a list"},
+		{"{state: unassigned}", nil, No, "another"},
+		{"{state: no statement}", func(l *Listener) { l.State = registry.NoStatement }, Yes, "IANA's silence is a fact"},
+		{"{range: well-known}", nil, Yes, "below 1024"},
+		{"{range: well-known}", func(l *Listener) { l.Port = 1024 }, No, "from 1024"},
+		{"{range: dynamic}", func(l *Listener) { l.Port = 49152 }, Yes, "from 49152"},
+		{"{service: secure-shell}", nil, Yes, "the second name"},
+		{"{service: SSH}", nil, Yes, "case does not matter (RFC 6335 section 5.1)"},
+		{"{service: ssh2}", nil, No, "another name"},
+		{"{service: ssh}", func(l *Listener) { l.Names = nil }, No, "a port without a name"},
+		{"{risk: [high, critical]}", nil, Yes, "one of a list"},
+		{"{risk: low}", nil, No, "another"},
+		{"{risk: low}", func(l *Listener) { l.Risk = None }, No, "not known to be abused"},
+		{"{privileged: true}", nil, Yes, ""},
+		{"{privileged: false}", nil, No, ""},
+		{"{privileged: false}", func(l *Listener) { l.Privileged = Unknown }, Unknown, ""},
+		{"{ephemeral: false}", nil, Yes, ""},
+		{"{ephemeral: true}", nil, No, ""},
+		{"{ephemeral: true}", func(l *Listener) { l.Ephemeral = Unknown }, Unknown, ""},
+		{"{authority: [root, capability]}", nil, Yes, "one of a list"},
+		{"{authority: unexplained}", nil, No, "another"},
+		{"{authority: unexplained}", func(l *Listener) { l.Authority = "" }, Unknown, "not examined is not unexplained"},
+
+		{"{owner: process}", nil, Yes, ""},
+		{"{owner: [kernel, socket unit]}", nil, No, ""},
+		{"{owner: denied}", unknownOwner, Yes, "that it is denied is known"},
+		{"{owner: process}", func(l *Listener) { l.Owners[0].How = "" }, Unknown, ""},
+		{"{user: [bob, root]}", nil, Yes, "one of a list"},
+		{"{user: Root}", nil, No, "case matters on Unix"},
+		{`{user: 'nt authority\system'}`, func(l *Listener) { l.Owners[0].User = `NT AUTHORITY\SYSTEM` }, Yes, "and does not on Windows"},
+		{"{user: root}", unknownOwner, Unknown, ""},
+		{"{root: true}", nil, Yes, ""},
+		{"{root: false}", nil, No, ""},
+		{"{root: false}", unknownOwner, Unknown, ""},
+		{"{executable: [/bin/x, /usr/sbin/*]}", nil, Yes, "one of a list"},
+		{"{executable: /bin/*}", nil, No, ""},
+		{"{executable: '**'}", unknownOwner, Unknown, "a pattern for all paths asks for one"},
+		{"{unit: ssh*.service}", nil, Yes, ""},
+		{"{unit: cron.service}", nil, No, ""},
+		{"{unit: '*'}", unknownOwner, Unknown, ""},
+		{"{deleted: false}", nil, Yes, ""},
+		{"{deleted: true}", nil, No, ""},
+		{"{deleted: true}", unknownOwner, Unknown, ""},
+		{"{world_writable: false}", nil, Yes, ""},
+		{"{world_writable: true}", nil, No, ""},
+		{"{world_writable: true}", unknownOwner, Unknown, ""},
+		{"{user: root}", func(l *Listener) { l.Owners = nil }, Unknown, "nobody is known"},
+
+		{"{not: {port: 22}}", nil, No, ""},
+		{"{not: {port: 23}}", nil, Yes, ""},
+		{"{not: {port: 22, transport: udp}}", nil, Yes, "not all of it holds"},
+		{"{not: {not: {port: 22}}}", nil, Yes, "not not"},
+		{"{not: {user: root}}", unknownOwner, Unknown, "who knows?"},
+		{"{not: {user: root, port: 23}}", unknownOwner, Yes, "whoever it is, the port is another"},
+		{"{not: {user: root}, port: 23}", unknownOwner, No, "whoever it is, the port is another"},
+		{"{user: root, port: 22}", unknownOwner, Unknown, "it depends on who it is"},
+		{"{user: root, port: 23}", unknownOwner, No, "it does not depend on who it is"},
+		{"{not: {user: root}}", func(l *Listener) { l.Owners = nil }, Unknown, "nobody is known, and nobody is not somebody else"},
+	}
+	answered := map[string]bool{}
+	for _, test := range tests {
+		l := sshd()
+		if test.change != nil {
+			test.change(&l)
+		}
+		l = l.owned()
+		r := mustParse(t, withMatch(test.match)).rules[0]
+		for _, c := range r.match.conditions {
+			answered[c.key+" "+[]string{"unknown", "no", "yes"}[c.test(&l, &l.Owners[0])]] = true
+		}
+		for _, r.verdict = range []Verdict{Allow, Alert} { // alike, with one owner at most
+			if got := r.holds(&l); got != test.want {
+				t.Errorf("%s is %v, want %v (%s; %v)", test.match, got, test.want, test.reason, r.verdict)
+			}
+		}
+	}
+	for key := range conditionKeys() {
+		if !answered[key+" yes"] || !answered[key+" no"] {
+			t.Errorf("no row in which %s holds, or none in which it does not", key)
+		}
+	}
+}
+
+func TestOwners(t *testing.T) {
+	root := Owner{How: "process", User: "root", Root: Yes}
+	bob := Owner{How: "process", User: "bob", Root: No}
+	nobody := Owner{How: "denied"}
+	tests := []struct {
+		match        string
+		owners       []Owner
+		allow, alert Answer
+		reason       string
+	}{
+		{"{user: root}", []Owner{root, root}, Yes, Yes, "all of them"},
+		{"{user: root}", []Owner{root, bob}, No, Yes, "one: an alert needs one, an allowance every owner"},
+		{"{user: root}", []Owner{bob, bob}, No, No, "none"},
+		{"{user: root}", []Owner{root, nobody}, Unknown, Yes, "the other may be anybody"},
+		{"{user: root}", []Owner{bob, nobody}, No, Unknown, "the other may be root"},
+		{"{user: root}", []Owner{nobody, nobody}, Unknown, Unknown, "nobody can be seen"},
+		{"{user: root}", nil, Unknown, Unknown, "there is none"},
+		{"{not: {user: root}}", []Owner{root, bob}, No, Yes, "one owner who is not root"},
+		{"{not: {user: root}}", []Owner{bob, bob}, Yes, Yes, "no owner is root"},
+		{"{not: {user: root}}", []Owner{bob, nobody}, Unknown, Yes, "the other may be root"},
+		{"{not: {user: root}}", nil, Unknown, Unknown, "there is none"},
+		{"{user: bob, root: true}", []Owner{root, bob}, No, No, "no single owner is both"},
+		{"{port: 22}", []Owner{root, bob, nobody}, Yes, Yes, "owners do not matter"},
+		{"{not: {port: 22}}", nil, No, No, "owners do not matter"},
+	}
+	for _, test := range tests {
+		l := sshd()
+		r := mustParse(t, withMatch(test.match)).rules[0]
+		l.Owners = test.owners
+		l = l.owned()
+		for range l.Owners { // in every rotation
+			l.Owners = append(l.Owners[1:len(l.Owners):len(l.Owners)], l.Owners[0])
+			if r.verdict = Allow; r.holds(&l) != test.allow {
+				t.Errorf("allow %s of %v: %v, want %v (%s)", test.match, l.Owners, r.holds(&l), test.allow, test.reason)
+			}
+			if r.verdict = Alert; r.holds(&l) != test.alert {
+				t.Errorf("alert %s of %v: %v, want %v (%s)", test.match, l.Owners, r.holds(&l), test.alert, test.reason)
+			}
+		}
+	}
+}
+
+func TestScopeOf(t *testing.T) {
+	tests := []struct {
+		address string
+		want    Scope
+		reason  string
+	}{
+		{"127.0.0.1", Loopback, ""},
+		{"127.255.255.255", Loopback, "all of 127.0.0.0/8"},
+		{"::1", Loopback, ""},
+		{"::ffff:127.0.0.1", Loopback, "an IPv4-mapped address"},
+		{"0.0.0.0", Wildcard, ""},
+		{"::", Wildcard, ""},
+		{"::ffff:0.0.0.0", Wildcard, "an IPv4-mapped address"},
+		{"169.254.1.1", LinkLocal, ""},
+		{"fe80::1%eth0", LinkLocal, "with a zone"},
+		{"224.0.0.251", LinkLocal, "mDNS"},
+		{"ff02::fb", LinkLocal, "mDNS"},
+		{"ff01::1", Loopback, "of this host alone (RFC 4291 section 2.7)"},
+		{"10.0.0.1", Private, ""},
+		{"172.31.255.255", Private, ""},
+		{"172.32.0.0", Public, "past 172.16.0.0/12"},
+		{"192.168.0.1", Private, ""},
+		{"100.64.0.1", Private, "RFC 6598"},
+		{"100.128.0.0", Public, "past 100.64.0.0/10"},
+		{"fd00::1", Private, ""},
+		{"8.8.8.8", Public, ""},
+		{"2001:db8::1", Public, ""},
+		{"239.1.2.3", Public, "multicast beyond the link"},
+	}
+	for _, test := range tests {
+		if got := ScopeOf(netip.MustParseAddr(test.address)); got != test.want {
+			t.Errorf("%s is %v, want %v (%s)", test.address, got, test.want, test.reason)
+		}
+	}
+	if got := ScopeOf(netip.Addr{}); got != UnknownScope || !got.Reachable() {
+		t.Errorf("no address is %v", got)
+	}
+}

@@ -1,0 +1,190 @@
+package policy
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/portaudit/portaudit/registry"
+)
+
+// rulesOf makes a policy of lines "id verdict-or-severity match".
+func rulesOf(fallback string, lines ...string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "version: 1\ndefault: %s\nrules:\n", fallback)
+	if len(lines) == 0 {
+		b.WriteString("  []\n")
+	}
+	for _, line := range lines {
+		f := strings.SplitN(line, " ", 3)
+		verdict := "alert, severity: " + f[1]
+		if f[1] == "allow" {
+			verdict = "allow"
+		}
+		fmt.Fprintf(&b, "- {id: %s, verdict: %s, match: %s}\n", f[0], verdict, f[2])
+	}
+	return b.String()
+}
+
+func TestDecide(t *testing.T) {
+	tests := []struct {
+		reason   string
+		policy   string
+		verdict  Verdict
+		rule     string
+		findings string // rule and severity of each
+	}{
+		{"no rules", "version: 1\nrules: []\n", Alert, "default", "default medium"},
+		{"no rules, all allowed", rulesOf("allow"), Allow, "default", ""},
+		{"the default's severity", rulesOf("{verdict: alert, severity: critical}"), Alert, "default", "default critical"},
+		{"a default without severity", rulesOf("{verdict: alert}"), Alert, "default", "default medium"},
+		{"a default of few words", rulesOf("{verdict: allow}"), Allow, "default", ""},
+		{"allowed", rulesOf("alert", "a allow {port: 22}"), Allow, "a", ""},
+		{"the first allowance counts", rulesOf("alert", "a allow {port: 23}", "b allow any", "c allow any"), Allow, "b", ""},
+		{"an alert behind the allowance is not reached", rulesOf("alert", "a allow any", "b high any"), Allow, "a", ""},
+		{"an alert before the allowance stays", rulesOf("alert", "a low any", "b allow any"), Alert, "a", "a low"},
+		{"what nothing allows meets the default too", rulesOf("alert", "a low any"), Alert, "default", "a low, default medium"},
+		{"but not where the default allows", rulesOf("allow", "a low any"), Alert, "a", "a low"},
+		{"the gravest finding names the verdict", rulesOf("alert", "a low any", "b critical any", "c high any"), Alert, "b", "a low, b critical, c high, default medium"},
+		{"the first of equals does", rulesOf("alert", "a medium any", "b medium any"), Alert, "a", "a medium, b medium, default medium"},
+		{"an unknown fact alerts nobody", rulesOf("allow", "a high {unit: x.service}"), Allow, "default", ""},
+		{"and allows nothing", rulesOf("alert", "a allow {not: {unit: x.service}}"), Alert, "default", "default medium"},
+	}
+	for _, test := range tests {
+		l := sshd()
+		l.Owners[0].Unit = ""
+		d := mustParse(t, test.policy).Decide(l)
+		var findings []string
+		for _, f := range d.Findings {
+			findings = append(findings, f.Rule+" "+f.Severity.String())
+		}
+		if got := strings.Join(findings, ", "); d.Verdict != test.verdict || d.Rule != test.rule || got != test.findings {
+			t.Errorf("%s: %v by %s with %q, want %v by %s with %q", test.reason, d.Verdict, d.Rule, got, test.verdict, test.rule, test.findings)
+		}
+	}
+}
+
+func TestFindingTexts(t *testing.T) {
+	p := mustParse(t, "version: 1\nrules:\n"+
+		"- {id: own, verdict: alert, severity: low, match: any, message: 'A\n\n  {port}.', why: B, fix: 'C\n  D'}\n"+
+		"- {id: none, verdict: alert, severity: high, match: any}\n")
+	want := []Finding{
+		{Rule: "own", Severity: Low, Message: "A {port}.", Why: "B", Fix: "C D"},
+		{Rule: "none", Severity: High, Message: "{owners} listens on {address} port {port}/{transport} ({service}): rule none."},
+		{Rule: "default", Severity: Medium, Message: fallbackMessage, Why: fallbackWhy, Fix: fallbackFix},
+	}
+	if got := p.Decide(sshd()).Findings; !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+func TestExplain(t *testing.T) {
+	two := func(l *Listener) {
+		l.Owners = append(l.Owners, Owner{How: "process", User: "bob", Root: No, Executable: "/home/bob/x"})
+	}
+	tests := []struct {
+		rule   string
+		change func(*Listener)
+		want   string // outcome, and what failed
+	}{
+		{"a allow {port: 22}", nil, "matched"},
+		{"a allow {port: [80, 8000-8100]}", nil, "not matched: port is 22, not 80 or 8000-8100"},
+		{"a allow {port: 22, transport: udp, range: dynamic}", nil, "not matched: transport is tcp, not udp"},
+		{"a allow {service: [http, www]}", nil, "not matched: service is ssh, secure-shell, not http or www"},
+		{"a allow {service: http}", func(l *Listener) { l.Names = nil }, "not matched: service is unnamed, not http"},
+		{"a allow {reachable: false}", nil, "not matched: reachable is true, not false"},
+		{"a allow {privileged: false}", func(l *Listener) { l.Privileged = Unknown }, "not matched: privileged is unknown"},
+		{"a allow {unit: cron.service, port: 22}", func(l *Listener) { l.Owners = nil }, "not matched: unit is unknown"},
+		{"a allow {unit: cron.service, port: 23}", func(l *Listener) { l.Owners = nil }, "not matched: port is 22, not 23"},
+		{"a allow {executable: /usr/sbin/sshd}", two, "not matched: executable is /home/bob/x, not /usr/sbin/sshd"},
+		{"a high {user: alice}", two, "not matched: user is root, not alice"},
+		{"a high {user: bob}", two, "matched"},
+		{"a allow {not: {port: 22, root: true}}", nil, "not matched: left out by not: port is 22 and root is true"},
+		{"a allow {not: {not: {port: [23, 24], risk: low}}}", nil, "not matched: left out by not: not so: port 23 or 24 and risk low"},
+		{"a allow {not: {not: {not: {not: {port: 23}}}}}", nil, "not matched: left out by not: not so: not (not (port 23))"},
+		{"a allow {not: {port: 22, root: true}}", func(l *Listener) { l.Owners = nil }, "not matched: root is unknown"},
+		{"a allow {not: {not: {user: root}}}", func(l *Listener) { l.Owners = nil }, "not matched: user is unknown"},
+	}
+	for _, test := range tests {
+		l := sshd()
+		if test.change != nil {
+			test.change(&l)
+		}
+		s := mustParse(t, rulesOf("alert", test.rule)).Explain(l)[0]
+		got := s.Outcome.String()
+		if s.Failed != "" {
+			got += ": " + s.Failed
+		}
+		if got != test.want {
+			t.Errorf("%s\ngot  %s\nwant %s", test.rule, got, test.want)
+		}
+	}
+}
+
+func TestExplainOrder(t *testing.T) {
+	p := mustParse(t, rulesOf("{verdict: alert, severity: low}", "a high any", "b allow {port: 23}", "c allow any", "d high any"))
+	want := []Step{
+		{Rule: "a", Verdict: Alert, Severity: High, Outcome: Matched},
+		{Rule: "b", Verdict: Allow, Outcome: NotMatched, Failed: "port is 22, not 23"},
+		{Rule: "c", Verdict: Allow, Outcome: Matched},
+		{Rule: "d", Verdict: Alert, Severity: High, Outcome: NotReached},
+		{Rule: "default", Verdict: Alert, Severity: Low, Outcome: NotReached},
+	}
+	if got := p.Explain(sshd()); !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	last := mustParse(t, rulesOf("allow", "a high {port: 23}")).Explain(sshd())[1]
+	if last != (Step{Rule: "default", Verdict: Allow, Outcome: Matched}) {
+		t.Errorf("%+v", last)
+	}
+}
+
+func TestExpand(t *testing.T) {
+	value := func(name string) string { return "<" + name + "{port}>" }
+	tests := []struct{ text, want, reason string }{
+		{"no placeholder", "no placeholder", ""},
+		{"{port}/{transport}", "<port{port}>/<transport{port}>", "what a value holds is not replaced"},
+		{"{Port} {nothing} {} { port }", "{Port} {nothing} {} { port }", "what is no placeholder stays"},
+		{"{{port}}", "{<port{port}>}", "braces around"},
+		{"{port", "{port", "an open brace"},
+	}
+	for _, test := range tests {
+		if got := Expand(test.text, value); got != test.want {
+			t.Errorf("%q is %q, want %q (%s)", test.text, got, test.want, test.reason)
+		}
+	}
+	for _, name := range Placeholders() {
+		if got := Expand("{"+name+"}", strings.ToUpper); got != strings.ToUpper(name) {
+			t.Errorf("{%s} is %q", name, got)
+		}
+	}
+}
+
+// BenchmarkDecide decides on a listener that the last of 200 rules allows, most
+// of which ask for a port, as policies do.
+func BenchmarkDecide(b *testing.B) {
+	var lines []string
+	for i := range 199 {
+		switch i % 10 {
+		case 0:
+			lines = append(lines, fmt.Sprintf("r%d high {risk: critical, reachable: true}", i))
+		case 1:
+			lines = append(lines, fmt.Sprintf("r%d allow {transport: udp, range: dynamic}", i))
+		case 2:
+			lines = append(lines, fmt.Sprintf("r%d high {deleted: true}", i))
+		default:
+			lines = append(lines, fmt.Sprintf("r%d allow {port: %d, user: root, executable: \"/usr/**/x%d\"}", i, 1000+i, i))
+		}
+	}
+	p := mustParse(b, rulesOf("alert", append(lines, "last allow {port: 22, executable: \"**/sshd\"}")...))
+	l := sshd()
+	if d := p.Decide(l); d.Rule != "last" || !slices.Equal(l.Names, sshd().Names) || l.Transport != registry.TCP {
+		b.Fatalf("%+v", d)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		p.Decide(l)
+	}
+}
