@@ -50,10 +50,10 @@ type Listener struct {
 // Known is what the port is commonly used for, whatever IANA says.
 type Known struct {
 	Name     string `json:"name"`
-	Class    string `json:"class,omitempty"`
-	Severity string `json:"severity,omitempty"`
-	Why      string `json:"why,omitempty"`
-	Source   string `json:"source,omitempty"`
+	Class    string `json:"class"`
+	Severity string `json:"severity"`
+	Why      string `json:"why"`
+	Source   string `json:"source"`
 }
 
 // Site is what the site's own overlay says of the port.
@@ -68,8 +68,8 @@ type Finding struct {
 	Rule     string `json:"rule"`
 	Severity string `json:"severity"`
 	Message  string `json:"message"`
-	Why      string `json:"why,omitempty"`
-	Fix      string `json:"fix,omitempty"`
+	Why      string `json:"why"`
+	Fix      string `json:"fix"`
 }
 
 // ReportFinding is a finding once for the whole report, with the ids of the
