@@ -1,0 +1,88 @@
+package policy
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/portaudit/portaudit/registry"
+)
+
+// documentation returns docs/policy.md and the policies in it.
+func documentation(t *testing.T) (text string, policies []*Policy) {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("..", "docs", "policy.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = strings.ReplaceAll(string(data), "\r\n", "\n")
+	for i, block := range strings.Split(text, "```yaml\n")[1:] {
+		yaml, _, ended := strings.Cut(block, "```")
+		if !ended {
+			t.Fatalf("example %d has no end", i+1)
+		}
+		p, err := Parse([]byte(yaml), fmt.Sprintf("example %d", i+1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		policies = append(policies, p)
+	}
+	return text, policies
+}
+
+// TestDocumentation holds that the reference names everything there is.
+func TestDocumentation(t *testing.T) {
+	text, policies := documentation(t)
+	if len(policies) < 5 {
+		t.Fatalf("%d examples", len(policies))
+	}
+	for key := range conditionKeys() {
+		if !strings.Contains(text, "\n| `"+key+"` |") {
+			t.Errorf("no row for the condition %s", key)
+		}
+	}
+	for _, words := range [][]string{Hows(), Authorities(), scopeNames[1:], severityNames[1:]} {
+		for _, w := range words {
+			if !strings.Contains(text, "`"+w+"`") {
+				t.Errorf("%s is not named", w)
+			}
+		}
+	}
+	for _, name := range Placeholders() {
+		if !strings.Contains(text, "`{"+name+"}`") {
+			t.Errorf("the placeholder %s is not named", name)
+		}
+	}
+	for _, limit := range []int{maxBytes, maxRules, maxGlobs, maxText, maxDepth, maxErrors} {
+		if !strings.Contains(text, fmt.Sprintf("| %d", limit)) {
+			t.Errorf("the limit %d is not named", limit)
+		}
+	}
+}
+
+// TestFirstPolicy holds that the first example does what the text says.
+func TestFirstPolicy(t *testing.T) {
+	_, policies := documentation(t)
+	tests := []struct {
+		reason string
+		change func(*Listener)
+		want   string
+	}{
+		{"sshd as root", func(*Listener) {}, "allow by ssh"},
+		{"another port", func(l *Listener) { l.Port = 23 }, "alert by default"},
+		{"another transport", func(l *Listener) { l.Transport = registry.UDP }, "alert by default"},
+		{"another program", func(l *Listener) { l.Owners[0].Executable = "/tmp/sshd" }, "alert by default"},
+		{"another user", func(l *Listener) { l.Owners[0].User = "bob" }, "alert by default"},
+		{"a program that cannot be seen", func(l *Listener) { l.Owners[0].Executable = "" }, "alert by default"},
+	}
+	for _, test := range tests {
+		l := sshd()
+		test.change(&l)
+		d := policies[0].Decide(l)
+		if got := fmt.Sprintf("%v by %s", d.Verdict, d.Rule); got != test.want {
+			t.Errorf("%s: %s, want %s", test.reason, got, test.want)
+		}
+	}
+}
