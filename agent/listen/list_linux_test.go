@@ -93,6 +93,12 @@ func child(t *testing.T, exe, mode string, files ...*os.File) (*os.Process, []st
 	cmd := exec.Command(exe)
 	cmd.Env = append(os.Environ(), childMode+"="+mode)
 	cmd.ExtraFiles = files
+	return start(t, cmd)
+}
+
+// start starts a command that runs the test binary as a listener.
+func start(t *testing.T, cmd *exec.Cmd) (*os.Process, []string) {
+	t.Helper()
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -113,7 +119,7 @@ func child(t *testing.T, exe, mode string, files ...*os.File) (*os.Process, []st
 		}
 		lines = append(lines, scan.Text())
 	}
-	t.Fatalf("child %q ended: %q", mode, lines)
+	t.Fatalf("%v ended: %q", cmd, lines)
 	return nil, nil
 }
 

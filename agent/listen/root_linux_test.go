@@ -28,22 +28,8 @@ func TestOtherNetworkNamespace(t *testing.T) {
 	cmd := exec.Command("sh", "-c", `echo 0 > /proc/sys/net/ipv4/ip_unprivileged_port_start && exec "$0"`, self)
 	cmd.Env = append(os.Environ(), childMode+"=tcp 0.0.0.0:81")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { in.Close(); _ = cmd.Wait() })
-	if _, err := out.Read(make([]byte, 3)); err != nil { // "81\n": it listens
-		t.Fatal(err)
-	}
-	link, err := os.Readlink("/proc/" + strconv.Itoa(cmd.Process.Pid) + "/ns/net")
+	process, _ := start(t, cmd)
+	link, err := os.Readlink("/proc/" + strconv.Itoa(process.Pid) + "/ns/net")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,8 +41,8 @@ func TestOtherNetworkNamespace(t *testing.T) {
 	if i < 0 {
 		t.Fatalf("the listener in %s is not in the snapshot", link)
 	}
-	if pids := ownerPIDs(s.Sockets[i]); !slices.Equal(pids, []int{cmd.Process.Pid}) {
-		t.Errorf("owners are %v, want %d", pids, cmd.Process.Pid)
+	if pids := ownerPIDs(s.Sockets[i]); !slices.Equal(pids, []int{process.Pid}) {
+		t.Errorf("owners are %v, want %d", pids, process.Pid)
 	}
 	i = slices.IndexFunc(s.Namespaces, func(n Namespace) bool { return n.Label == link })
 	if i < 0 || s.Namespaces[i].Privileged(81) != No {
