@@ -5,25 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"time"
 
 	"gopkg.in/yaml.v3"
 )
 
-// maxConfig bounds the configuration file.
-const maxConfig = 64 << 10
-
 // readConfig reads the configuration file; fs.ErrNotExist and fs.ErrPermission
 // can be matched.
 func readConfig(path string) (settings, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return settings{}, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
+	b, err := readFile(path)
 	if err != nil {
 		return settings{}, err
 	}
@@ -34,8 +25,8 @@ func readConfig(path string) (settings, error) {
 // repeated key, a second document or a value of the wrong kind is an error
 // with file, line and column, and all errors are reported at once.
 func parseConfig(b []byte, name string) (settings, error) {
-	if len(b) > maxConfig {
-		return settings{}, fmt.Errorf("%s: more than %d bytes", name, maxConfig)
+	if len(b) > maxFile {
+		return settings{}, fmt.Errorf("%s: more than %d bytes", name, maxFile)
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(b))
 	var document, second yaml.Node

@@ -40,7 +40,7 @@ func TestParseConfigRefuses(t *testing.T) {
 		{"a path that is missing", "policy:\n", "c.yaml:1:8: policy wants a path"},
 		{"no mapping", "- a\n", "c.yaml:1:1: a list of keys is wanted"},
 		{"no YAML", "a: [\n", "c.yaml: yaml: line 1"},
-		{"too long", "#" + strings.Repeat("x", maxConfig), "c.yaml: more than 65536 bytes"},
+		{"too long", "#" + strings.Repeat("x", maxFile), "c.yaml: more than 1048576 bytes"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.reason, func(t *testing.T) {

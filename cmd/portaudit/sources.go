@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 
@@ -19,11 +20,25 @@ func loadPolicy(path string) (*policy.Policy, error) {
 	if path == "" {
 		return policy.Parse(configs.Policy(), builtInPolicy)
 	}
-	b, err := os.ReadFile(path)
+	b, err := readFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("policy: %w", err)
 	}
 	return policy.Parse(b, path)
+}
+
+// maxFile bounds the files that users write: what parses them refuses a longer
+// one, and a device without an end must not be read to its end.
+const maxFile = 1 << 20
+
+// readFile returns the first maxFile+1 bytes of a file.
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxFile+1))
 }
 
 // loadCatalog assembles what is known of ports: the imported registry, else
@@ -36,7 +51,7 @@ func loadCatalog(s settings) (*registry.Catalog, error) {
 	}
 	c := &registry.Catalog{Registry: r}
 	if s.overlay != "" {
-		b, err := os.ReadFile(s.overlay)
+		b, err := readFile(s.overlay)
 		if err != nil {
 			return nil, fmt.Errorf("overlay: %w", err)
 		}
