@@ -201,7 +201,7 @@ func TestParseBounds(t *testing.T) {
 		{"indentation", strings.Repeat("- ", maxBytes/2), "p:1:1: no YAML: exceeded max depth of 10000 (see to indentation, quotes and brackets)"},
 		{"a bomb of aliases", "a: &a [x,x,x]\nb: &b [*a,*a,*a]\nc: &c [*b,*b,*b]\n", "p:1:1: unknown key \"a\" in the policy"},
 		{"a mistake on every line", strings.Repeat("abcdef:\n", maxBytes/8), "p: 130074 more mistakes: mend these first"},
-		{"an error in YAML at the end", strings.Repeat("abcdef:\n", maxBytes/8-1) + "}", "p:131072:1: no YAML: did not find expected node content (see to indentation, quotes and brackets)"},
+		{"an error in YAML at the end, which takes a number of attempts to find", strings.Repeat("abcdef:\n", maxBytes/64-1) + "}", "p:16384:1: no YAML: did not find expected node content (see to indentation, quotes and brackets)"},
 	}
 	for _, test := range tests {
 		start := time.Now()
