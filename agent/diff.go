@@ -286,12 +286,13 @@ func appear(tracks map[string]track, t track) (track, []change) {
 
 // predecessor finds the confirmed listener whose place t takes: the same port
 // with another program, when that is missing now, or the same program and port
-// in another scope.
+// in another scope. It was there before: a program that opens its port on
+// several addresses at once widens nothing.
 func predecessor(tracks map[string]track, t track) (id, word string) {
 	program := programOf(t.Listener.Owners)
 	for _, id := range slices.Sorted(maps.Keys(tracks)) {
 		was := tracks[id]
-		if !was.Confirmed || id == t.Listener.ID || was.Listener.Namespace != t.Listener.Namespace ||
+		if !was.Confirmed || !was.Listener.FirstSeen.Before(t.Listener.FirstSeen) || was.Listener.Namespace != t.Listener.Namespace ||
 			was.Listener.Transport != t.Listener.Transport || was.Listener.Port != t.Listener.Port {
 			continue
 		}
