@@ -159,7 +159,7 @@ func coverageOf(c listen.Coverage) audit.Coverage {
 // findingOf makes the document of what a rule found, its texts filled in.
 func findingOf(f policy.Finding, l Listener) Finding {
 	fill := func(text string) string {
-		return policy.Expand(text, func(name string) string { return placeholder(name, l) })
+		return audit.Visible(policy.Expand(text, func(name string) string { return placeholder(name, l) }))
 	}
 	return Finding{
 		ID: findingID(f.Rule, l.ID), Rule: f.Rule, Severity: f.Severity.String(),

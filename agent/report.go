@@ -101,7 +101,7 @@ func (r Report) Worst() policy.Severity {
 func report(a observation, host string, p *policy.Policy) Report {
 	r := Report{
 		Schema: ReportVersion, Host: audit.Visible(host), Time: a.time,
-		Policy:   audit.Policy{Source: p.Source, SHA256: p.SHA256},
+		Policy:   audit.Policy{Source: audit.Visible(p.Source), SHA256: p.SHA256},
 		Coverage: a.coverage, Listeners: a.listeners, Findings: []ReportFinding{},
 		Counts: Counts{Listeners: len(a.listeners), Verdicts: map[string]int{}, Findings: map[string]int{}},
 	}

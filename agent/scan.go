@@ -88,7 +88,7 @@ func steps(explained []policy.Step) []Step {
 	list := []Step{}
 	for _, e := range explained {
 		list = append(list, Step{
-			Rule: e.Rule, Verdict: e.Verdict.String(), Outcome: e.Outcome.String(), Failed: audit.Visible(e.Failed), Reason: e.Reason,
+			Rule: e.Rule, Verdict: e.Verdict.String(), Outcome: e.Outcome.String(), Failed: audit.Visible(e.Failed), Reason: audit.Visible(e.Reason),
 		})
 	}
 	return list

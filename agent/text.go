@@ -35,8 +35,9 @@ func ProgramText(o audit.Owner) string {
 	case o.Executable != "":
 		// The path may be of either kind, whatever this program runs on.
 		base := path.Base(strings.ReplaceAll(o.Executable, `\`, "/"))
-		name, _, _ := strings.Cut(o.Command, " ") // without arguments, if they are told
-		name = path.Base(name)
+		// Without arguments and quotes, where the whole command line is told.
+		name, _, _ := strings.Cut(strings.TrimLeft(o.Command, "'"), " ")
+		name = path.Base(strings.ReplaceAll(name, `\`, "/"))
 		if o.Command == "" || strings.HasPrefix(base, name) || strings.HasPrefix(name, base) {
 			return base
 		}

@@ -126,7 +126,7 @@ type supposed struct {
 func explain(c *cobra.Command, o agent.ScanOptions, q question) (answer, error) {
 	a := answer{
 		Schema: 1, Host: audit.Visible(o.Host), Time: time.Now().UTC(), Ports: []entry{},
-		Policy: audit.Policy{Source: o.Policy.Source, SHA256: o.Policy.SHA256},
+		Policy: audit.Policy{Source: audit.Visible(o.Policy.Source), SHA256: o.Policy.SHA256},
 	}
 	var err error
 	if a.Listeners, a.Coverage, err = agent.Explain(c.Context(), o, q.about); err != nil {

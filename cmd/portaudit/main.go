@@ -38,13 +38,13 @@ func execute() int {
 		return exitOK
 	case errors.As(err, &code):
 		if code.err != nil {
-			fmt.Fprintln(os.Stderr, code.err)
+			fmt.Fprintln(os.Stderr, visibleLines(code.err.Error()))
 		}
 		return code.code
 	case errors.Is(err, syscall.EPIPE):
 		return exitOK // the reader of the pipe has seen enough
 	default: // cobra's own: an unknown command or flag, a wrong number of arguments
-		fmt.Fprintln(os.Stderr, "portaudit:", err)
+		fmt.Fprintln(os.Stderr, "portaudit:", visibleLines(err.Error()))
 		return exitUsage
 	}
 }

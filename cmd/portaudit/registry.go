@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/portaudit/portaudit/agent/audit"
 	"github.com/portaudit/portaudit/registry"
 )
 
@@ -156,7 +157,7 @@ func facts(catalog *registry.Catalog, refs []registry.Ref, yield func(registry.F
 		}
 		for p := int(refs[i].First); p <= int(refs[i].Last); p++ {
 			for _, r := range refs[i:same] {
-				if err := yield(catalog.Describe(registry.Port(p), r.Transport)); err != nil {
+				if err := yield(visible(catalog.Describe(registry.Port(p), r.Transport))); err != nil {
 					return err
 				}
 			}
@@ -164,6 +165,30 @@ func facts(catalog *registry.Catalog, refs []registry.Ref, yield func(registry.F
 		i = same
 	}
 	return nil
+}
+
+// visible makes the texts of overlay, services file and imported registry safe
+// to print; the notes keep their lines.
+func visible(f registry.Facts) registry.Facts {
+	f.IANA, f.Names = visibleAll(f.IANA), visibleAll(f.Names)
+	f.Description = audit.Visible(f.Description)
+	f.Note, f.Unauthorized = visibleLines(f.Note), visibleLines(f.Unauthorized)
+	if f.Site != nil {
+		f.Site = &registry.Site{Name: audit.Visible(f.Site.Name), Owner: audit.Visible(f.Site.Owner)}
+	}
+	return f
+}
+
+func visibleAll(texts []string) []string {
+	all := make([]string, len(texts))
+	for i, s := range texts {
+		all[i] = audit.Visible(s)
+	}
+	return all
+}
+
+func visibleLines(text string) string {
+	return strings.Join(visibleAll(strings.Split(text, "\n")), "\n")
 }
 
 func newInfo(s *settings) *cobra.Command {
