@@ -127,7 +127,7 @@ func (d *decoder) plain(n *yaml.Node, depth int) bool {
 	case n.Anchor != "":
 		d.refuse(n, "an anchor (&%s): write the value out where it is wanted", n.Anchor)
 	case n.Style&yaml.TaggedStyle != 0:
-		d.refuse(n, "a tag (%s): write the value without it", n.Tag)
+		d.refuse(n, "a tag (%q): write the value without it", clip(n.Tag)) // its %-escapes may hide anything
 	case n.Tag == "!!merge":
 		d.refuse(n, "a merge key (<<): write the keys out")
 	}

@@ -84,7 +84,8 @@ func TestParseRefuses(t *testing.T) {
 
 		{"an alias", "version: &v 1\nrules: [*v]\n", "p:1:10: an anchor (&v): write the value out where it is wanted\np:2:9: an alias (*v): write the value out"},
 		{"a merge", "version: 1\nrules: []\n<<: {default: allow}\n", "p:3:1: a merge key (<<): write the keys out"},
-		{"a tag, with the other mistakes beside it", "version: !!int 1\nrules: []\nx: 1\n", "p:1:10: a tag (!!int): write the value without it\np:3:1: unknown key \"x\" in the policy"},
+		{"a tag, with the other mistakes beside it", "version: !!int 1\nrules: []\nx: 1\n", "p:1:10: a tag (\"!!int\"): write the value without it\np:3:1: unknown key \"x\" in the policy"},
+		{"a tag that hides a control character", "version: !x%1b[31m 1\nrules: []\n", `p:1:10: a tag ("!x\x1b[31m"): write the value without it`},
 		{"nesting", "version: 1\nrules: " + strings.Repeat("[", 40) + strings.Repeat("]", 40) + "\n", "p:2:24: nested more than 16 levels deep"},
 
 		{"an empty default", "version: 1\nrules: []\ndefault: {}\n", `p:3:10: default needs the key "verdict"`},
