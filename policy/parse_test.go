@@ -100,6 +100,8 @@ func TestParseRefuses(t *testing.T) {
 		{"an alert without severity", "version: 1\nrules:\n- {id: a, verdict: alert, match: any}\n", "p:3:3: an alert rule needs a severity: low, medium, high or critical"},
 		{"a severity null", "version: 1\nrules:\n- {id: a, verdict: alert, match: any, severity: ~}\n", "p:3:49: a value is missing"},
 		{"a placeholder in capitals", "version: 1\nrules:\n- {id: a, verdict: alert, severity: low, match: any, fix: \"{Port}\"}\n", `p:3:59: unknown placeholder {Port}, did you mean "port"?`},
+		{"placeholders with a hyphen and a digit", "version: 1\nrules:\n- {id: a, verdict: alert, severity: low, match: any, fix: \"{risk-name} {port1}\"}\n",
+			"p:3:59: unknown placeholder {risk-name}, did you mean \"risk_name\"?\np:3:59: unknown placeholder {port1}, did you mean \"port\"?"},
 		{"a list as a text", "version: 1\nrules:\n- {id: a, verdict: allow, match: any, reason: [x]}\n", "p:3:47: a single value is wanted, not a list or mapping"},
 
 		{"match null", withMatch(""), "p:4:11: match wants keys and values: " + allKeys()},
@@ -176,7 +178,7 @@ func TestParseAccepts(t *testing.T) {
 		{"directories in a brace", withMatch(`{executable: "{/usr,}/sbin/nginx"}`)},
 		{"a drive left open", withMatch(`{executable: '?:\nginx.exe'}`)},
 		{"a share", withMatch(`{executable: '\\server\share\a.exe'}`)},
-		{"a command with braces that are no placeholder", "version: 1\nrules:\n- {id: a, verdict: alert, severity: low, match: any, fix: 'find {} ${x-1}'}\n"},
+		{"a command with braces that are no placeholder", "version: 1\nrules:\n- {id: a, verdict: alert, severity: low, match: any, fix: 'find {} {a b} {1}'}\n"},
 	}
 	for _, test := range tests {
 		if p, err := Parse([]byte(test.data), "p"); err != nil {

@@ -46,8 +46,9 @@ type condition struct {
 	inner *match                         // of a "not", which has no value and want of its own
 }
 
-// placeholder matches what Expand replaces.
-var placeholder = regexp.MustCompile(`\{[A-Za-z_]+\}`)
+// placeholder matches what Expand replaces, and what a mistyped one of these
+// looks like: {risk-name} and {port1} are mistakes, {} and {a b} are not.
+var placeholder = regexp.MustCompile(`\{[A-Za-z_][A-Za-z0-9_-]*\}`)
 
 // The texts of the default verdict's finding.
 const (
