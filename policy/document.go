@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"sort"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
@@ -54,6 +55,8 @@ func (d *decoder) unreadable(data []byte) (Error, bool) {
 			e.Message = "not UTF-8: save the file in that encoding"
 		case r == 0:
 			e.Message = "a NUL byte: this is no text file"
+		case unicode.IsControl(r) && !strings.ContainsRune("\t\n\r\u0085", r): // YAML 1.1 section 4.1
+			e.Message = fmt.Sprintf("the control character %U: remove it", r)
 		}
 		if e.Message != "" {
 			e.Line, e.Column = place(data[:i])
@@ -106,6 +109,10 @@ func syntaxError(file string, data []byte, err error) Error {
 		return early != nil && early.Error() == err.Error()
 	})
 	indent := len(lines[at]) - len(bytes.TrimLeft(lines[at], " \t"))
+	tab := bytes.IndexByte(lines[at][:indent], '\t')
+	if tab >= 0 && strings.Contains(err.Error(), "cannot start any token") {
+		return Error{File: file, Line: at + 1, Column: tab + 1, Message: "a tab in the indentation: YAML is indented by spaces"}
+	}
 	message := yamlLine.ReplaceAllString(strings.ReplaceAll(err.Error(), "\n", " "), "")
 	return Error{
 		File: file, Line: at + 1, Column: indent + 1,

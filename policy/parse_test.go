@@ -75,11 +75,14 @@ func TestParseRefuses(t *testing.T) {
 		{"UTF-16 without", "v\x00e\x00", "p:1:2: a NUL byte: this is no text file"},
 		{"too large", strings.Repeat(" ", maxBytes+1), "p: 1048577 bytes are too many for a policy: the limit is 1048576"},
 
-		{"a tab", "version: 1\nrules:\n\t- a\n", "p:3:2: no YAML: found character that cannot start any token (see to indentation, quotes and brackets)"},
+		{"a tab", "version: 1\nrules:\n\t- a\n", "p:3:1: a tab in the indentation: YAML is indented by spaces"},
+		{"a tab within braces is no indentation, the one below is", withMatch("\n \t{port: 22}") + "\tx", "p:6:1: a tab in the indentation: YAML is indented by spaces"},
+		{"a tab within braces, and another mistake", "version: 1\nrules: [\n\t}\n", "p:3:2: no YAML: did not find expected node content (see to indentation, quotes and brackets)"},
 		{"an indentation too small", "version: 1\nrules:\n  - id: x\n    verdict: alert\n   match: any\n", "p:5:4: no YAML: did not find expected '-' indicator (see to indentation, quotes and brackets)"},
 		{"a value in a value, on the first line", "a: b: c\n", "p:1:1: no YAML: mapping values are not allowed in this context (see to indentation, quotes and brackets)"},
 		{"a quote left open", "version: 1\nrules:\n- id: \"x\n\nmatch: any\n", "p:3:1: no YAML: found unexpected end of stream (see to indentation, quotes and brackets)"},
-		{"a control character", "version: 1\nrules: [\x01]\n", "p:2:1: no YAML: control characters are not allowed (see to indentation, quotes and brackets)"},
+		{"a control character", "version: 1\nrules: [\x01]\n", "p:2:9: the control character U+0001: remove it"},
+		{"a control character of ISO 6429", "version: 1\nrules: []  # é\u009b\n", "p:2:15: the control character U+009B: remove it"},
 		{"an alias to nothing", "version: 1\nrules: *no\n", "p:2:1: no YAML: unknown anchor 'no' referenced (see to indentation, quotes and brackets)"},
 
 		{"an alias", "version: &v 1\nrules: [*v]\n", "p:1:10: an anchor (&v): write the value out where it is wanted\np:2:9: an alias (*v): write the value out"},
