@@ -77,7 +77,7 @@ func TestParseRefuses(t *testing.T) {
 
 		{"a tab", "version: 1\nrules:\n\t- a\n", "p:3:1: a tab in the indentation: YAML is indented by spaces"},
 		{"a tab within braces is no indentation, the one below is", withMatch("\n \t{port: 22}") + "\tx", "p:6:1: a tab in the indentation: YAML is indented by spaces"},
-		{"a tab within braces, and another mistake", "version: 1\nrules: [\n\t}\n", "p:3:2: no YAML: did not find expected node content (see to indentation, quotes and brackets)"},
+		{"a tab within quotes, and another mistake", "version: 1\nrules: 'x\n\ty' z\n", "p:3:2: no YAML: did not find expected key (see to indentation, quotes and brackets)"},
 		{"an indentation too small", "version: 1\nrules:\n  - id: x\n    verdict: alert\n   match: any\n", "p:5:4: no YAML: did not find expected '-' indicator (see to indentation, quotes and brackets)"},
 		{"a value in a value, on the first line", "a: b: c\n", "p:1:1: no YAML: mapping values are not allowed in this context (see to indentation, quotes and brackets)"},
 		{"a quote left open", "version: 1\nrules:\n- id: \"x\n\nmatch: any\n", "p:3:1: no YAML: found unexpected end of stream (see to indentation, quotes and brackets)"},
