@@ -48,6 +48,16 @@ func by(user, executable string) Owner {
 // denied is an owner as seen without root: it is another user's process.
 var denied = Owner{How: "denied"}
 
+// kernel is the owner of what no process holds: Linux itself, or Windows' System.
+var kernel = Owner{How: "kernel", Root: Yes}
+
+// noRanges describes a namespace whose rules for ports cannot be read: that of
+// a container without root, or of a system that does not tell.
+func noRanges(l Listener) Listener {
+	l.Privileged, l.Ephemeral = Unknown, Unknown
+	return l
+}
+
 func change(o Owner, with func(*Owner)) Owner {
 	with(&o)
 	return o
@@ -56,7 +66,6 @@ func change(o Owner, with func(*Owner)) Owner {
 func TestDefaultPolicyIsSilent(t *testing.T) {
 	const any4, any6 = "0.0.0.0", "::"
 	systemd := Owner{How: "socket unit", User: "root", Root: Yes, Executable: "/usr/lib/systemd/systemd", Deleted: No, WorldWritable: No, Unit: "x.socket"}
-	kernel := Owner{How: "kernel", Root: Yes}
 	windows := func(l Listener) Listener {
 		l.Privileged, l.Ephemeral, l.Authority = No, truth(l.Port >= 49152), ""
 		return l
@@ -65,55 +74,83 @@ func TestDefaultPolicyIsSilent(t *testing.T) {
 	tests := []struct {
 		reason   string
 		listener Listener
+		rule     string // that allows it
 	}{
-		{"a DHCP client", on(t, "udp", any4, 68, "root", by("root", "/usr/sbin/dhclient"))},
-		{"systemd-networkd as a DHCP client", on(t, "udp", "192.168.1.5", 68, "capability", by("systemd-network", "/usr/lib/systemd/systemd-networkd"))},
-		{"a DHCPv6 client", on(t, "udp", "fe80::1", 546, "capability", by("systemd-network", "/usr/lib/systemd/systemd-networkd"))},
-		{"a DHCP client of another user", on(t, "udp", any4, 68, "", denied)},
-		{"avahi", on(t, "udp", any4, 5353, "", by("avahi", "/usr/sbin/avahi-daemon"))},
-		{"mDNS of several programs", on(t, "udp", any6, 5353, "", by("avahi", "/usr/sbin/avahi-daemon"), by("bob", "/opt/google/chrome/chrome"))},
-		{"mDNS of its group", on(t, "udp", "224.0.0.251", 5353, "", by("bob", "/opt/google/chrome/chrome"))},
-		{"LLMNR", on(t, "udp", any4, 5355, "", by("systemd-resolve", "/usr/lib/systemd/systemd-resolved"))},
-		{"LLMNR over TCP", on(t, "tcp", any4, 5355, "", by("systemd-resolve", "/usr/lib/systemd/systemd-resolved"))},
-		{"a resolver for this host", on(t, "udp", "127.0.0.53", 53, "capability", by("systemd-resolve", "/usr/lib/systemd/systemd-resolved"))},
-		{"a resolver for this host over TCP", on(t, "tcp", "127.0.0.1", 53, "creator-root", by("unbound", "/usr/sbin/unbound"))},
-		{"chronyd for chronyc", on(t, "udp", "127.0.0.1", 323, "creator-root", by("_chrony", "/usr/sbin/chronyd"))},
-		{"chronyd for chronyc elsewhere", on(t, "udp", "192.168.1.5", 323, "creator-root", by("_chrony", "/usr/sbin/chronyd"))},
-		{"chronyd of another user", on(t, "udp", "::1", 323, "", denied)},
-		{"a UDP client", on(t, "udp", any4, 40123, "", by("bob", "/usr/bin/curl"))},
-		{"a UDP client on a port that is reserved", on(t, "udp", any4, 35354, "", by("bob", "/usr/bin/curl"))},
-		{"a UDP client on a port that is assigned", on(t, "udp", any4, 34980, "", by("bob", "/usr/bin/curl"))},
-		{"a UDP client on a dynamic port", on(t, "udp", any6, 55555, "", by("bob", "/usr/bin/curl"))},
-		{"a UDP client beyond the range", on(t, "udp", any6, 62000, "", by("bob", "/usr/bin/curl"))},
-		{"a UDP client of another user", on(t, "udp", any4, 40123, "", denied)},
-		{"sshd", on(t, "tcp", any4, 22, "root", by("root", "/usr/sbin/sshd"))},
-		{"sshd of another user", on(t, "tcp", any6, 22, "", denied)},
-		{"nginx: master and workers on 80", on(t, "tcp", any4, 80, "root", by("root", "/usr/sbin/nginx"), by("www-data", "/usr/sbin/nginx"), by("www-data", "/usr/sbin/nginx"))},
-		{"nginx: master and workers on 443", on(t, "tcp", any6, 443, "root", by("root", "/usr/sbin/nginx"), by("www-data", "/usr/sbin/nginx"))},
-		{"sshd by socket activation", on(t, "tcp", any6, 22, "inherited", systemd)},
-		{"a service that a socket unit passed its port to", on(t, "tcp", any4, 80, "inherited", systemd, by("web", "/usr/bin/web"))},
-		{"the same, with systemd not seen", on(t, "tcp", any4, 80, "inherited", by("web", "/usr/bin/web"))},
+		{"a DHCP client", on(t, "udp", any4, 68, "root", by("root", "/usr/sbin/dhclient")), "dhcp-client"},
+		{"systemd-networkd as a DHCP client", on(t, "udp", "192.168.1.5", 68, "capability", by("systemd-network", "/usr/lib/systemd/systemd-networkd")), "dhcp-client"},
+		{"a DHCPv6 client", on(t, "udp", "fe80::1", 546, "capability", by("systemd-network", "/usr/lib/systemd/systemd-networkd")), "dhcp-client"},
+		{"a DHCP client of another user", on(t, "udp", any4, 68, "", denied), "dhcp-client"},
+		{"avahi", on(t, "udp", any4, 5353, "", by("avahi", "/usr/sbin/avahi-daemon")), "name-discovery"},
+		{"mDNS of several programs", on(t, "udp", any6, 5353, "", by("avahi", "/usr/sbin/avahi-daemon"), by("bob", "/opt/google/chrome/chrome")), "name-discovery"},
+		{"mDNS of its group", on(t, "udp", "224.0.0.251", 5353, "", by("bob", "/opt/google/chrome/chrome")), "name-discovery"},
+		{"LLMNR", on(t, "udp", any4, 5355, "", by("systemd-resolve", "/usr/lib/systemd/systemd-resolved")), "name-discovery"},
+		{"LLMNR over TCP", on(t, "tcp", any4, 5355, "", by("systemd-resolve", "/usr/lib/systemd/systemd-resolved")), "registered-service"},
+		{"a resolver for this host", on(t, "udp", "127.0.0.53", 53, "capability", by("systemd-resolve", "/usr/lib/systemd/systemd-resolved")), "this-host-only"},
+		{"a resolver for this host over TCP", on(t, "tcp", "127.0.0.1", 53, "creator-root", by("unbound", "/usr/sbin/unbound")), "this-host-only"},
+		{"chronyd for chronyc", on(t, "udp", "127.0.0.1", 323, "creator-root", by("_chrony", "/usr/sbin/chronyd")), "chrony-command"},
+		{"chronyd for chronyc elsewhere", on(t, "udp", "192.168.1.5", 323, "creator-root", by("_chrony", "/usr/sbin/chronyd")), "chrony-command"},
+		{"chronyd of another user", on(t, "udp", "::1", 323, "", denied), "this-host-only"},
+		{"chronyd of another user elsewhere", on(t, "udp", "192.168.1.5", 323, "", denied), "nothing-further"},
+		{"a UDP client", on(t, "udp", any4, 40123, "", by("bob", "/usr/bin/curl")), "udp-client"},
+		{"a UDP client on a port that is reserved", on(t, "udp", any4, 35354, "", by("bob", "/usr/bin/curl")), "udp-client"},
+		{"a UDP client on a port that is assigned", on(t, "udp", any4, 34980, "", by("bob", "/usr/bin/curl")), "udp-client"},
+		{"a UDP client on a dynamic port", on(t, "udp", any6, 55555, "", by("bob", "/usr/bin/curl")), "udp-client"},
+		{"a UDP client beyond the range", on(t, "udp", any6, 62000, "", by("bob", "/usr/bin/curl")), "udp-dynamic"},
+		{"a UDP client where the range is not known", noRanges(on(t, "udp", any4, 40123, "", by("bob", "/usr/bin/curl"))), "nothing-further"},
+		{"a UDP client on a reserved port where the range is not known", noRanges(on(t, "udp", any4, 35354, "", by("bob", "/usr/bin/curl"))), "nothing-further"},
+		{"a UDP client of another user where the range is not known", noRanges(on(t, "udp", any6, 40123, "", denied)), "nothing-further"},
+		{"a UDP client of another user", on(t, "udp", any4, 40123, "", denied), "udp-client"},
+		{"sshd", on(t, "tcp", any4, 22, "root", by("root", "/usr/sbin/sshd")), "registered-service"},
+		{"sshd of another user", on(t, "tcp", any6, 22, "", denied), "registered-service"},
+		{"nginx: master and workers on 80", on(t, "tcp", any4, 80, "root", by("root", "/usr/sbin/nginx"), by("www-data", "/usr/sbin/nginx"), by("www-data", "/usr/sbin/nginx")), "registered-service"},
+		{"nginx: master and workers on 443", on(t, "tcp", any6, 443, "root", by("root", "/usr/sbin/nginx"), by("www-data", "/usr/sbin/nginx")), "registered-service"},
+		{"sshd by socket activation", on(t, "tcp", any6, 22, "inherited", systemd), "registered-service"},
+		{"a service that a socket unit passed its port to", on(t, "tcp", any4, 80, "inherited", systemd, by("web", "/usr/bin/web")), "registered-service"},
+		{"the same, with systemd not seen", on(t, "tcp", any4, 80, "inherited", by("web", "/usr/bin/web")), "registered-service"},
 		{"a lowered net.ipv4.ip_unprivileged_port_start", func() Listener {
 			l := on(t, "tcp", any4, 80, "sysctl", by("web", "/usr/bin/web"))
 			l.Privileged = No
 			return l
-		}()},
-		{"a program that was upgraded", on(t, "tcp", any4, 22, "root", change(by("root", "/usr/sbin/sshd"), func(o *Owner) { o.Deleted = No }))},
-		{"postfix for this host", on(t, "tcp", "127.0.0.1", 25, "root", by("root", "/usr/lib/postfix/sbin/master"))},
-		{"PostgreSQL for this host", on(t, "tcp", "127.0.0.1", 5432, "", by("postgres", "/usr/lib/postgresql/15/bin/postgres"))},
-		{"a development server for this host", on(t, "tcp", "127.0.0.1", 14555, "", by("bob", "/home/bob/app"))},
-		{"a language server on a dynamic port of this host", on(t, "tcp", "127.0.0.1", 50505, "", by("bob", "/usr/bin/node"))},
-		{"kube-proxy's health check", on(t, "tcp", any6, 10256, "", by("root", "/usr/local/bin/kube-proxy"))},
-		{"Tailscale", on(t, "udp", any4, 41641, "", by("root", "/usr/sbin/tailscaled"))},
-		{"WireGuard", on(t, "udp", any4, 51820, "", kernel)},
-		{"Windows' RPC", windows(on(t, "tcp", any4, 49664, "", svchost))},
-		{"rpc.statd on a port it was given", on(t, "udp", any4, 815, "creator-root", by("statd", "/sbin/rpc.statd"))},
-		{"rpcbind on a port that is assigned", on(t, "udp", any4, 749, "creator-root", by("_rpc", "/usr/sbin/rpcbind"))},
+		}(), "registered-service"},
+		{"a program that was upgraded", on(t, "tcp", any4, 22, "root", change(by("root", "/usr/sbin/sshd"), func(o *Owner) { o.Deleted = No })), "registered-service"},
+		{"postfix for this host", on(t, "tcp", "127.0.0.1", 25, "root", by("root", "/usr/lib/postfix/sbin/master")), "this-host-only"},
+		{"PostgreSQL for this host", on(t, "tcp", "127.0.0.1", 5432, "", by("postgres", "/usr/lib/postgresql/15/bin/postgres")), "this-host-only"},
+		{"a development server for this host", on(t, "tcp", "127.0.0.1", 14555, "", by("bob", "/home/bob/app")), "this-host-only"},
+		{"a language server on a dynamic port of this host", on(t, "tcp", "127.0.0.1", 50505, "", by("bob", "/usr/bin/node")), "this-host-only"},
+		{"kube-proxy's health check", on(t, "tcp", any6, 10256, "", by("root", "/usr/local/bin/kube-proxy")), "unregistered-but-common"},
+		{"Tailscale", on(t, "udp", any4, 41641, "", by("root", "/usr/sbin/tailscaled")), "udp-client"},
+		{"lockd of NFS, over UDP", on(t, "udp", any4, 40001, "", kernel), "kernel-service"},
+		{"lockd of NFS, over TCP", on(t, "tcp", any6, 40001, "", kernel), "kernel-service"},
+		{"a language server in the range for automatic binds", on(t, "tcp", "127.0.0.1", 40001, "", by("bob", "/usr/bin/node")), "this-host-only"},
+		{"a registered service in the range for automatic binds", on(t, "tcp", any4, 34980, "", by("root", "/usr/sbin/ethercat")), "registered-service"},
+		{"a port that takes no privilege needs no explanation", on(t, "tcp", any4, 8080, "unexplained", by("bob", "/usr/bin/web")), "registered-service"},
+		{"a port that takes no privilege, for this host", on(t, "tcp", "127.0.0.1", 8080, "unexplained", by("bob", "/usr/bin/web")), "this-host-only"},
+		{"a port that takes no privilege needs no root", on(t, "tcp", any4, 8080, "creator-root", by("bob", "/usr/bin/web")), "registered-service"},
+		{"WireGuard", on(t, "udp", any4, 51820, "", kernel), "kernel-service"},
+		{"Windows' RPC", windows(on(t, "tcp", any4, 49664, "", svchost)), "windows-rpc"},
+		{"Windows' RPC of another user", windows(on(t, "tcp", any4, 49669, "", denied)), "nothing-further-dynamic"},
+		{"Windows' RPC by a program whose file could not be seen", windows(on(t, "tcp", any4, 49669, "", Owner{How: "process"})), "nothing-further-dynamic"},
+		{"Windows' System on a dynamic port", windows(on(t, "tcp", any4, 49670, "", kernel)), "kernel-service"},
+		{"Windows' System where the range is not known", noRanges(on(t, "tcp", any4, 50001, "", kernel)), "kernel-service-dynamic"},
+		{"Windows' System for devices", windows(on(t, "tcp", any4, 5357, "", kernel)), "registered-service"},
+		{"rpc.statd on a port it was given", on(t, "udp", any4, 815, "creator-root", by("statd", "/sbin/rpc.statd")), "rpc-reserved-ports"},
+		{"rpcbind as seen by another user", on(t, "udp", any4, 815, "", denied), "nothing-further"},
+		{"rpcbind before anything is known of it", on(t, "udp", any4, 815, ""), "nothing-further"},
+		{"rpcbind as seen from a container", on(t, "udp", any4, 815, "", Owner{How: "other pid namespace"}), "nothing-further"},
+		{"rpcbind on a port that is assigned", on(t, "udp", any4, 749, "creator-root", by("_rpc", "/usr/sbin/rpcbind")), "rpc-reserved-ports"},
 	}
 	p := defaultPolicy(t)
+	decided := map[string]bool{}
 	for _, test := range tests {
-		if d := p.Decide(test.listener); d.Verdict != Allow {
-			t.Errorf("%s: %v", test.reason, findings(d))
+		d := p.Decide(test.listener)
+		if d.Verdict != Allow || d.Rule != test.rule {
+			t.Errorf("%s: %v by %s with %q, want allow by %s", test.reason, d.Verdict, d.Rule, findings(d), test.rule)
+		}
+		decided[d.Rule] = true
+	}
+	for _, r := range p.rules {
+		if r.verdict == Allow && !decided[r.id] && r.id != "nothing-further-ephemeral" { // it follows its own alert
+			t.Errorf("no row is decided by the rule %s", r.id)
 		}
 	}
 }
@@ -132,20 +169,25 @@ func TestDefaultPolicyAlerts(t *testing.T) {
 	deleted := change(by("bob", "/home/bob/x"), func(o *Owner) { o.Deleted = Yes })
 	temporary := change(by("bob", "/tmp/x"), func(o *Owner) { o.WorldWritable = Yes })
 	sshd := by("root", "/usr/sbin/sshd")
-	noRange := func(l Listener) Listener { l.Ephemeral = Unknown; return l }
 	tests := []struct {
 		reason   string
 		listener Listener
 		want     string
 	}{
-		{"a deleted program", on(t, "tcp", any4, 22, "root", sshd, deleted), "deleted-executable high"},
-		{"a deleted program for this host", on(t, "tcp", "::1", 14555, "", deleted), "deleted-executable-local medium"},
-		{"a program in /tmp", on(t, "tcp", any4, 8080, "", temporary), "world-writable-executable high"},
-		{"a program in /tmp as a DHCP client", on(t, "udp", any4, 68, "root", temporary), "world-writable-executable high"},
-		{"a program in /tmp for this host", on(t, "tcp", "127.0.0.1", 14555, "", temporary), "world-writable-executable-local medium"},
+		{"a deleted program", on(t, "tcp", any4, 22, "root", sshd, deleted), "suspicious-executable-deleted high"},
+		{"a deleted program for this host", on(t, "tcp", "::1", 14555, "", deleted), "suspicious-executable-deleted-local medium"},
+		{"a program in /tmp", on(t, "tcp", any4, 8080, "", temporary), "suspicious-executable-world-writable high"},
+		{"a program in /tmp as a DHCP client", on(t, "udp", any4, 68, "root", temporary), "suspicious-executable-world-writable high"},
+		{"a program in /tmp for this host", on(t, "tcp", "127.0.0.1", 14555, "", temporary), "suspicious-executable-world-writable-local medium"},
 		{"80 of a user, unexplained", on(t, "tcp", any4, 80, "unexplained", by("bob", "/home/bob/web")), "privileged-port-unprivileged-owner high"},
 		{"80 of a user, unexplained, for this host", on(t, "tcp", "127.0.0.1", 80, "unexplained", by("bob", "/home/bob/web")), "privileged-port-unprivileged-owner-local low"},
 		{"root opened 80 and gave root up", on(t, "tcp", any4, 80, "creator-root", by("www-data", "/usr/sbin/lighttpd")), "privileged-port-non-root low"},
+		{"DHCP's port over TCP", on(t, "tcp", any4, 68, "creator-root", by("bob", "/usr/bin/x")), "privileged-port-non-root low"},
+		{"a DHCP server that is not root", on(t, "udp", any4, 67, "capability", by("dnsmasq", "/usr/sbin/dnsmasq")), "privileged-port-non-root low"},
+		{"chrony's port over TCP", on(t, "tcp", any4, 323, "creator-root", by("_chrony", "/usr/sbin/chronyd")), "privileged-port-non-root low"},
+		{"chronyd as a server of time", on(t, "udp", any4, 123, "creator-root", by("_chrony", "/usr/sbin/chronyd")), "risky-service-medium medium, privileged-port-non-root low"},
+		{"rpcbind", on(t, "tcp", any4, 111, "inherited", by("_rpc", "/usr/sbin/rpcbind")), "risky-service-high high"},
+		{"the kubelet's number over SCTP", on(t, "sctp", any4, 10250, "", by("root", "/usr/bin/kubelet")), "default medium"},
 		{"80 by CAP_NET_BIND_SERVICE", on(t, "tcp", any4, 80, "capability", by("caddy", "/usr/bin/caddy")), "privileged-port-non-root low"},
 		{"80 by a user namespace", on(t, "tcp", any4, 80, "user namespace", by("bob", "/usr/bin/rootlessport")), "privileged-port-non-root low"},
 		{"Telnet", on(t, "tcp", any4, 23, "root", by("root", "/usr/sbin/in.telnetd")), "risky-service-critical critical"},
@@ -153,21 +195,28 @@ func TestDefaultPolicyAlerts(t *testing.T) {
 		{"Redis on a private address", on(t, "tcp", "10.0.0.1", 6379, "", by("redis", "/usr/bin/redis-server")), "risky-service-critical critical"},
 		{"Redis of another user", on(t, "tcp", "10.0.0.1", 6379, "", denied), "risky-service-critical critical"},
 		{"PostgreSQL", on(t, "tcp", any4, 5432, "", by("postgres", "/usr/lib/postgresql/15/bin/postgres")), "risky-service-high high"},
-		{"NFS of the kernel", on(t, "tcp", any4, 2049, "", Owner{How: "kernel", Root: Yes}), "risky-service-high high"},
+		{"NFS of the kernel", on(t, "tcp", any4, 2049, "", kernel), "risky-service-high high"},
 		{"the end point mapper of Windows", on(t, "tcp", any4, 135, "", by("root", `C:\Windows\System32\svchost.exe`)), "risky-service-high high"},
 		{"a resolver for others", on(t, "udp", "192.168.1.5", 53, "root", by("root", "/usr/sbin/named")), "risky-service-medium medium"},
 		{"chrony's port with another program", on(t, "udp", any4, 323, "root", by("root", "/opt/x")), "reserved-port low"},
 		{"an unassigned port below 1024", on(t, "tcp", any4, 815, "root", by("root", "/opt/x")), "system-port-unassigned medium"},
 		{"the same of a user", on(t, "tcp", any4, 815, "unexplained", by("bob", "/home/bob/x")), "privileged-port-unprivileged-owner high, system-port-unassigned medium"},
-		{"another user's unassigned port below 1024", on(t, "tcp", any4, 815, "", denied), "system-port-unassigned medium"},
+		{"another user's unassigned port below 600", on(t, "tcp", any4, 285, "", denied), "system-port-unassigned medium"},
+		{"rpcbind's port, which another program holds too", on(t, "udp", any4, 815, "root", by("_rpc", "/usr/sbin/rpcbind"), by("root", "/opt/x")), "system-port-unassigned medium"},
+		{"rpcbind's port, which a program that cannot be seen holds too", on(t, "udp", any4, 815, "", by("_rpc", "/usr/sbin/rpcbind"), denied), "system-port-unassigned medium"},
+		{"chronyd's port, which another program holds too", on(t, "udp", any4, 323, "root", by("_chrony", "/usr/sbin/chronyd"), by("root", "/opt/x")), "reserved-port low"},
 		{"an unassigned port", on(t, "tcp", any4, 14555, "", by("bob", "/home/bob/x")), "user-port-unassigned low"},
 		{"another user's unassigned port", on(t, "tcp", any4, 14555, "", denied), "user-port-unassigned low"},
 		{"an unassigned port over UDP", on(t, "udp", any4, 14555, "", by("bob", "/home/bob/x")), "user-port-unassigned low"},
 		{"a port of the range for automatic binds", on(t, "tcp", any4, 40001, "", by("bob", "/home/bob/x")), "ephemeral-port-listener low"},
-		{"the same where the range is not known", noRange(on(t, "tcp", any4, 40001, "", by("bob", "/home/bob/x"))), "user-port-unassigned low"},
-		{"a dynamic port", on(t, "tcp", "::", 50505, "", by("bob", "/home/bob/x")), "dynamic-port-listener low"},
-		{"a dynamic port of another user", on(t, "tcp", "::", 50505, "", denied), "dynamic-port-listener low"},
-		{"a risky service on a dynamic port", on(t, "tcp", any4, 50070, "", by("hdfs", "/usr/bin/java")), "risky-service-high high, dynamic-port-listener low"},
+		{"the same where the range is not known", noRanges(on(t, "tcp", any4, 40001, "", by("bob", "/home/bob/x"))), "user-port-unassigned low"},
+		{"a dynamic port", on(t, "tcp", "::", 50505, "", by("bob", "/home/bob/x")), "dynamic-port-reachable low"},
+		{"another program on a dynamic port beside Windows' RPC", on(t, "tcp", any4, 49669, "", by("bob", `C:\Users\bob\svchost.exe`)), "dynamic-port-reachable low"},
+		{"a port below the dynamic ones of the kernel, fixed", on(t, "tcp", any4, 14555, "", kernel), "user-port-unassigned low"},
+		{"an unassigned port over UDP where the range is known not to hold it", on(t, "udp", any4, 14556, "", by("bob", "/home/bob/x")), "user-port-unassigned low"},
+		{"a reserved port over UDP", on(t, "udp", any4, 1023, "root", by("root", "/opt/x")), "reserved-port low"},
+		{"a dynamic port of another user", on(t, "tcp", "::", 50505, "", denied), "dynamic-port-reachable low"},
+		{"a risky service on a dynamic port", on(t, "tcp", any4, 50070, "", by("hdfs", "/usr/bin/java")), "risky-service-high high, dynamic-port-reachable low"},
 		{"a reserved port", on(t, "tcp", any4, 1023, "root", by("root", "/opt/x")), "reserved-port low"},
 		{"SCTP, of which IANA says nothing", on(t, "sctp", any4, 100, "root", by("root", "/opt/x")), "default medium"},
 		{"SCTP on a dynamic port", on(t, "sctp", any4, 50505, "", by("root", "/opt/x")), "default medium"},
@@ -200,12 +249,12 @@ func TestDefaultPolicyOneWord(t *testing.T) {
 	p := defaultPolicy(t)
 	for _, transport := range []string{"tcp", "udp", "sctp", "dccp"} {
 		for _, address := range []string{"0.0.0.0", "127.0.0.1"} {
-			for port := registry.Port(0); port < 65535; port++ {
-				l := on(t, transport, address, port, "", denied)
+			for port := range 65536 {
+				l := on(t, transport, address, registry.Port(port), "", denied)
 				d := p.Decide(l)
 				for i, f := range d.Findings {
 					if f.Rule == DefaultRule && i > 0 ||
-						strings.HasPrefix(f.Rule, "privileged") || strings.HasPrefix(f.Rule, "deleted") || strings.HasPrefix(f.Rule, "world") {
+						strings.HasPrefix(f.Rule, "privileged") || strings.HasPrefix(f.Rule, "suspicious") {
 						t.Fatalf("%d/%s on %s: %s", port, transport, address, findings(d))
 					}
 				}
