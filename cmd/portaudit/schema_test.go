@@ -5,60 +5,60 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/portaudit/portaudit/agent"
 	"github.com/portaudit/portaudit/agent/audit"
+	"github.com/portaudit/portaudit/policy"
 )
 
-const schemaID = "urn:portaudit:json:1"
+// documents are the JSON documents that docs/json.md promises, by the name of
+// their schema in docs/schema, with the Go type that is printed.
+var documents = map[string]reflect.Type{
+	"scan":     reflect.TypeFor[agent.Report](),
+	"listener": reflect.TypeFor[agent.Listener](),
+	"explain":  reflect.TypeFor[answer](),
+	"lookup":   reflect.TypeFor[[]entry](),
+	"info":     reflect.TypeFor[info](),
+	"event":    reflect.TypeFor[audit.Event](),
+}
 
-// schema compiles a part of docs/schema/v1.json.
+// schema compiles a schema of docs/schema.
 func schema(t *testing.T, name string) *jsonschema.Schema {
 	t.Helper()
-	f, err := os.Open(filepath.Join("..", "..", "docs", "schema", "v1.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	doc, err := jsonschema.UnmarshalJSON(f)
-	if err != nil {
-		t.Fatal(err)
-	}
 	c := jsonschema.NewCompiler()
 	c.AssertFormat()
-	if err := c.AddResource(schemaID, doc); err != nil {
-		t.Fatal(err)
+	var id string
+	for file := range documents {
+		b, err := os.ReadFile(filepath.Join("..", "..", "docs", "schema", file+".schema.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		doc := decode(t, b)
+		url := doc.(map[string]any)["$id"].(string)
+		if err := c.AddResource(url, doc); err != nil {
+			t.Fatal(err)
+		}
+		if file == name {
+			id = url
+		}
 	}
-	s, err := c.Compile(schemaID + "#/$defs/" + name)
+	s, err := c.Compile(id)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
-}
-
-// output runs a command in this process and returns what it prints.
-func output(ctx context.Context, t *testing.T, args ...string) []byte {
-	t.Helper()
-	config := filepath.Join(t.TempDir(), "none.yaml")
-	if err := os.WriteFile(config, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var out bytes.Buffer
-	c := newRoot()
-	c.SetOut(&out)
-	c.SetArgs(append(args, "--config", config))
-	if err := c.ExecuteContext(ctx); err != nil {
-		t.Fatalf("%v: %v", args, err)
-	}
-	return out.Bytes()
 }
 
 func decode(t *testing.T, b []byte) any {
@@ -70,147 +70,265 @@ func decode(t *testing.T, b []byte) any {
 	return v
 }
 
-// holds checks a document against its schema, and the schema against changes
-// of the document that it must refuse.
-func holds(t *testing.T, name string, b []byte) {
-	t.Helper()
-	s := schema(t, name)
-	if err := s.Validate(decode(t, b)); err != nil {
-		t.Errorf("%s: %v\nin\n%s", name, err, b)
-		return
+// output runs a command in this process and returns what it prints. Nothing
+// that is installed on the host is read.
+func output(ctx context.Context, config string, args ...string) ([]byte, error) {
+	var out bytes.Buffer
+	c := newRoot()
+	c.SetOut(&out)
+	c.SetArgs(append(args, "--config", config))
+	err := c.ExecuteContext(ctx)
+	if err != nil {
+		err = fmt.Errorf("portaudit %s: %w", strings.Join(args, " "), err)
 	}
-	object, ok := decode(t, b).(map[string]any)
-	if !ok {
-		return // an array: its elements are held by another call
-	}
-	object["unknown"] = true
-	if s.Validate(object) == nil {
-		t.Errorf("%s: the schema takes a field that is not documented", name)
-	}
-	delete(object, "unknown")
-	for _, key := range s.Required {
-		value := object[key]
-		delete(object, key)
-		if s.Validate(object) == nil {
-			t.Errorf("%s: the schema does without %q", name, key)
-		}
-		object[key] = []any{map[string]any{"wrong": true}}
-		if s.Validate(object) == nil {
-			t.Errorf("%s: the schema takes anything for %q", name, key)
-		}
-		object[key] = value
-	}
+	return out.Bytes(), err
 }
 
-// alertPolicy finds something about every listener.
-func alertPolicy(t *testing.T) string {
+// printed is output of a command that must work.
+func printed(t *testing.T, args ...string) []byte {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "policy.yaml")
-	text := "version: 1\ndefault: allow\ncommand_lines: true\nrules: [{id: all, verdict: alert, severity: low, match: any, why: w, fix: f}]\n"
+	b, err := output(t.Context(), file(t, "none.yaml", ""), args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// file makes a file for this test.
+func file(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return path
 }
 
-// listenHere opens a listener and returns its port.
-func listenHere(t *testing.T) (net.Listener, int) {
+// holds checks a document against its schema, and the schema against changes
+// of the document that it must refuse.
+func holds(t *testing.T, name string, b []byte) {
+	t.Helper()
+	s, doc := schema(t, name), decode(t, b)
+	if err := s.Validate(doc); err != nil {
+		t.Errorf("%s: %v\nin\n%s", name, err, b)
+		return
+	}
+	tried := 0
+	optional := map[string]bool{}
+	for path, f := range goFields(documents[name]) {
+		if f.optional {
+			optional[path[strings.LastIndexByte(path, '.')+1:]] = true
+		}
+	}
+	spoil(name, doc, optional, func(how string) {
+		tried++
+		if s.Validate(doc) == nil {
+			t.Errorf("%s", "the schema takes "+how)
+		}
+	})
+	if err := s.Validate(doc); tried < 10 || err != nil {
+		t.Errorf("%s: %d ways to spoil it tried, and afterwards %v", name, tried, err)
+	}
+}
+
+// words are the fields whose values the contract lists.
+var words = []string{
+	"transport", "scope", "range", "state", "verdict", "severity", "how",
+	"event", "change", "hides", "outcome", "authority", "class",
+}
+
+// spoil calls try with the document in every state that breaks the contract at
+// one place: of arrays it spoils the first element alone.
+func spoil(path string, v any, optional map[string]bool, try func(how string)) {
+	switch v := v.(type) {
+	case []any:
+		if len(v) > 0 {
+			spoil(path+"[]", v[0], optional, try)
+		}
+	case map[string]any:
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			at, old := path+"."+key, v[key]
+			v[key] = []any{map[string]any{"wrong": true}}
+			try(at + " of another type")
+			if _, text := old.(string); text && slices.Contains(words, key) {
+				v[key] = "nonsense"
+				try(at + " with a word that is not listed")
+			}
+			if !optional[key] {
+				delete(v, key)
+				try(at + " left out")
+			}
+			v[key] = old
+			spoil(at, old, optional, try)
+		}
+		v["undocumented"] = "?"
+		try(path + " with a field that is not documented")
+		delete(v, "undocumented")
+	}
+}
+
+// here opens a TCP and a UDP listener and returns their ports.
+func here(t *testing.T) (tcp net.Listener, tcpPort, udpPort int) {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
-	return l, l.Addr().(*net.TCPAddr).Port
+	u, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close(); u.Close() })
+	return l, l.Addr().(*net.TCPAddr).Port, u.LocalAddr().(*net.UDPAddr).Port
+}
+
+// alertPolicy finds something about every listener.
+func alertPolicy(t *testing.T) string {
+	t.Helper()
+	return file(t, "policy.yaml", "version: 1\ndefault: allow\ncommand_lines: true\n"+
+		"rules: [{id: all, verdict: alert, severity: low, match: any, why: w, fix: f}]\n")
 }
 
 func TestJSONOfScan(t *testing.T) {
-	_, port := listenHere(t)
-	for _, policy := range [][]string{nil, {"--policy", alertPolicy(t)}} {
-		holds(t, "scan", output(t.Context(), t, append([]string{"scan", "--json"}, policy...)...))
-		lines := output(t.Context(), t, append([]string{"scan", "--jsonl"}, policy...)...)
-		mine := fmt.Sprintf(`"address":"127.0.0.1","port":%d,`, port)
-		if !bytes.Contains(lines, []byte(mine)) {
-			t.Errorf("no line has %s:\n%s", mine, lines)
-		}
-		for line := range bytes.Lines(lines) {
-			holds(t, "listener", line)
-		}
+	_, tcp, udp := here(t)
+	own := []string{"--state-dir", t.TempDir(), "--data-dir", t.TempDir()}
+	overlay := file(t, "overlay.yaml", fmt.Sprintf("services: [{ports: %d, transport: tcp, name: mine, owner: us}]\n", tcp))
+	for _, test := range []struct {
+		name, site string
+		options    []string
+	}{
+		{"default policy", "", nil},
+		{"a finding each, a site's own name", "mine", []string{"--policy", alertPolicy(t), "--overlay", overlay}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			options := slices.Concat(own, test.options)
+			holds(t, "scan", printed(t, append([]string{"scan", "--json"}, options...)...))
+			lines := printed(t, append([]string{"scan", "--jsonl"}, options...)...)
+			var mine []string
+			for line := range bytes.Lines(lines) {
+				holds(t, "listener", line)
+				var l agent.Listener
+				if err := json.Unmarshal(line, &l); err != nil {
+					t.Fatal(err)
+				}
+				if l.Address == "127.0.0.1" && (int(l.Port) == tcp && l.Transport == "tcp" && l.Service == test.site || int(l.Port) == udp && l.Transport == "udp") {
+					mine = append(mine, l.Transport)
+				}
+			}
+			if !slices.Equal(mine, []string{"tcp", "udp"}) {
+				t.Errorf("of the listeners of this test only %v:\n%s", mine, lines)
+			}
+		})
 	}
 }
 
 func TestJSONOfExplain(t *testing.T) {
-	_, port := listenHere(t)
-	live := output(t.Context(), t, "explain", fmt.Sprint(port), "--json")
+	_, port, _ := here(t)
+	live := printed(t, "explain", fmt.Sprintf("127.0.0.1:%d", port), "--json", "--policy", alertPolicy(t), "--data-dir", t.TempDir())
 	holds(t, "explain", live)
-	var doc struct{ Listeners []json.RawMessage }
-	if err := json.Unmarshal(live, &doc); err != nil || len(doc.Listeners) != 1 {
-		t.Fatalf("%d listeners, %v, want the one of the test:\n%s", len(doc.Listeners), err, live)
+	var doc struct{ Listeners []agent.Explanation }
+	if err := json.Unmarshal(live, &doc); err != nil || len(doc.Listeners) != 1 || len(doc.Listeners[0].Steps) != 2 {
+		t.Fatalf("%v, want the listener of this test, with the steps all and default:\n%s", err, live)
 	}
-	holds(t, "explanation", doc.Listeners[0])
-	holds(t, "explain", output(t.Context(), t, "explain", "1/tcp", "--json"))
+	free := printed(t, "explain", "1/tcp", "--json", "--data-dir", t.TempDir())
+	holds(t, "explain", free)
+	if !bytes.Contains(free, []byte(`"supposed"`)) {
+		t.Errorf("nothing is supposed of a port where nothing listens:\n%s", free)
+	}
 }
 
 func TestJSONOfRegistry(t *testing.T) {
-	for _, asked := range []string{"22", "80/tcp", "0-1100", "6000-6063/udp", "ssh", "50000/tcp", "9200"} {
-		b := output(t.Context(), t, "registry", "lookup", asked, "--json")
+	none := t.TempDir()
+	overlay := file(t, "overlay.yaml", "services: [{ports: 22, transport: tcp, name: mine, owner: us}]\n")
+	for _, test := range []struct {
+		asked string
+		want  int // objects
+	}{
+		{"22", 4},
+		{"80/tcp", 1},
+		{"0-1100", 4 * 1101},
+		{"6000-6063/udp", 64}, // one assignment of IANA's for all of them
+		{"ssh", 3},
+		{"50000/tcp", 1},
+		{"9200", 4}, // commonly used by another service
+	} {
+		b := printed(t, "registry", "lookup", test.asked, "--json", "--data-dir", none, "--overlay", overlay)
 		holds(t, "lookup", b)
-		var entries []json.RawMessage
-		if err := json.Unmarshal(b, &entries); err != nil || len(entries) == 0 {
-			t.Fatalf("%s: %d entries, %v", asked, len(entries), err)
+		if n := len(decode(t, b).([]any)); n != test.want {
+			t.Errorf("%s: %d objects, want %d", test.asked, n, test.want)
 		}
-		holds(t, "entry", entries[0])
 	}
-	holds(t, "info", output(t.Context(), t, "registry", "info", "--json"))
+	holds(t, "info", printed(t, "registry", "info", "--json", "--data-dir", none))
+	imported := printed(t, "registry", "import", largeRegistry(t), "--json", "--data-dir", none)
+	holds(t, "info", imported)
+	if again := printed(t, "registry", "info", "--json", "--data-dir", none); !bytes.Equal(imported, again) {
+		t.Errorf("import says\n%s\ninfo says\n%s", imported, again)
+	}
+}
+
+// largeRegistry is a file as IANA publishes it, long enough to be believed.
+func largeRegistry(t *testing.T) string {
+	t.Helper()
+	var b strings.Builder
+	b.WriteString(`<registry xmlns="http://www.iana.org/assignments" id="service-names-port-numbers"><updated>2026-11-23</updated>`)
+	for port := 1; port <= 6000; port++ {
+		for _, transport := range []string{"tcp", "udp"} {
+			fmt.Fprintf(&b, "<record><name>p%d</name><protocol>%s</protocol><description>d</description><number>%d</number></record>\n", port, transport, port)
+		}
+	}
+	b.WriteString("</registry>")
+	return file(t, "registry.xml", b.String())
 }
 
 // TestJSONOfTheLog lets the daemon work and holds each of its records.
 func TestJSONOfTheLog(t *testing.T) {
-	l, port := listenHere(t)
-	dir := t.TempDir()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	l, port, _ := here(t)
+	dir, config, rules := t.TempDir(), file(t, "none.yaml", ""), alertPolicy(t)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	done := make(chan struct{})
+	ended := make(chan error, 1)
 	go func() { // ends with ctx, which this test cancels
-		defer close(done)
-		output(ctx, t, "run", "--policy", alertPolicy(t), "--log-dir", dir, "--state-dir", dir,
-			"--interval", "1s", "--confirm", "1", "--gone", "1")
+		_, err := output(ctx, config, "run", "--policy", rules, "--log-dir", dir, "--state-dir", dir,
+			"--data-dir", dir, "--interval", "1s", "--confirm", "1", "--gone", "1")
+		ended <- err
 	}()
-	mine := fmt.Sprintf(`"port":%d,`, port)
-	waitForRecord(t, dir, audit.FindingRaised, mine)
+	path, mine := filepath.Join(dir, "audit.jsonl"), fmt.Sprintf(`"port":%d,`, port)
+	waitForRecord(t, path, audit.FindingRaised, mine)
 	l.Close()
-	waitForRecord(t, dir, audit.ListenerClosed, mine)
+	waitForRecord(t, path, audit.ListenerClosed, mine)
 	cancel()
-	<-done
-	b, err := os.ReadFile(filepath.Join(dir, "audit.jsonl"))
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var kinds []string
+	seen := map[string]bool{}
 	for line := range bytes.Lines(b) {
 		holds(t, "event", line)
 		var e audit.Event
 		if err := json.Unmarshal(line, &e); err != nil {
 			t.Fatal(err)
 		}
-		kinds = append(kinds, e.Event)
+		seen[e.Event] = true
 	}
 	for _, kind := range []string{
 		audit.AgentStarted, audit.PolicyLoaded, audit.ListenerOpened, audit.FindingRaised,
 		audit.FindingCleared, audit.ListenerClosed, audit.AgentStopped,
 	} {
-		if !slices.Contains(kinds, kind) {
-			t.Errorf("no record of %s among %v", kind, kinds)
+		if !seen[kind] {
+			t.Errorf("no record of %s:\n%s", kind, b)
 		}
 	}
 }
 
 // waitForRecord waits until the log has a record of a kind with a text.
-func waitForRecord(t *testing.T, dir, kind, text string) {
+func waitForRecord(t *testing.T, path, kind, text string) {
 	t.Helper()
 	var b []byte
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		b, _ = os.ReadFile(filepath.Join(dir, "audit.jsonl")) // not there yet
+		b, _ = os.ReadFile(path) // not there yet
 		for line := range strings.Lines(string(b)) {
 			if strings.Contains(line, `"event":"`+kind+`"`) && strings.Contains(line, text) {
 				return
@@ -218,4 +336,246 @@ func waitForRecord(t *testing.T, dir, kind, text string) {
 		}
 	}
 	t.Fatalf("no record of %s with %s after %v:\n%s", kind, text, patience, b)
+}
+
+// everyField is an event with a value in each field.
+func everyField() audit.Event {
+	at, pid, uid, no := time.Date(2026, 11, 23, 4, 0, 0, 0, time.UTC), 7, uint32(0), false
+	const id = "0123456789abcdef"
+	return audit.Event{
+		Message: "m", Listener: id, Change: "replaced", Replaces: id, Transport: "udp", Address: "fe80::1%eth0",
+		Addresses: []string{"fe80::1%eth0", "fe80::2%eth0"}, Port: 53, Namespace: "net:[4026531840]", Scope: "link-local",
+		FirstSeen: &at, LastSeen: &at, Verdict: "alert", ID: id, Rule: "r", Severity: "high", Why: "w", Fix: "f",
+		Registry: &audit.Registry{Range: "well-known", State: "assigned", Names: []string{"domain"}, Description: "d"},
+		Owners: []audit.Owner{{
+			PID: &pid, Started: &at, Executable: "/bin/x", Deleted: &no, Replaced: &no, Command: "x", User: "u", UID: &uid,
+			SID: "S-1-5-18", How: "process", Parent: &pid, Unit: "x.service", Container: "c",
+		}},
+		Policy:   &audit.Policy{Source: "p", SHA256: strings.Repeat("0", 64)},
+		Coverage: &audit.Coverage{Sources: []string{"s"}, Gaps: []audit.Gap{{Source: "s", Reason: "r", Hides: "owners", Count: 1, Fix: "f"}}},
+		Errors:   []string{"e"}, Program: "v1", PID: 7,
+	}
+}
+
+// TestJSONOfEveryEvent holds the schema to the fields of each kind of event:
+// it needs those in need, takes those in may, and refuses all others.
+func TestJSONOfEveryEvent(t *testing.T) {
+	const header = "schema seq time event host boot prev message "
+	const listener = header + "listener transport address port namespace scope first_seen last_seen registry owners verdict rule "
+	s := schema(t, "event")
+	for _, test := range []struct{ kind, need, may string }{
+		{audit.AgentStarted, header + "program pid policy", "errors"}, // errors: of a torn log
+		{audit.AgentStopped, header + "program pid", ""},
+		{audit.PolicyLoaded, header + "policy", ""},
+		{audit.PolicyRejected, header + "errors", "policy"}, // policy: the one in force
+		{audit.ListenerOpened, listener, "addresses"},
+		{audit.ListenerChanged, listener + "change", "addresses replaces"},
+		{audit.ListenerClosed, listener, "addresses"},
+		{audit.FindingRaised, listener + "id severity", "addresses why fix"},
+		{audit.FindingCleared, listener + "id severity", "addresses why fix"},
+		{audit.AuditFailed, header + "errors", ""},
+		{audit.CoverageChanged, header + "coverage", ""},
+	} {
+		e := everyField()
+		e.Event = test.kind
+		full := decode(t, logged(t, e)).(map[string]any)
+		need, may := strings.Fields(test.need), strings.Fields(test.may)
+		if s.Validate(full) == nil {
+			t.Errorf("%s: the schema takes the fields of all other kinds", test.kind)
+		}
+		doc := maps.Clone(full)
+		maps.DeleteFunc(doc, func(key string, _ any) bool { return !slices.Contains(need, key) && !slices.Contains(may, key) })
+		if err := s.Validate(doc); err != nil {
+			t.Errorf("%s: %v", test.kind, err)
+			continue
+		}
+		for key, value := range full {
+			if _, has := doc[key]; has {
+				delete(doc, key)
+			} else {
+				doc[key] = value
+			}
+			if err := s.Validate(doc); (err == nil) != slices.Contains(may, key) {
+				t.Errorf("%s: with %s the other way: %v", test.kind, key, err)
+			}
+			if delete(doc, key); slices.Contains(need, key) || slices.Contains(may, key) {
+				doc[key] = value
+			}
+		}
+	}
+}
+
+// logged returns the line of a log that an event becomes.
+func logged(t *testing.T, e audit.Event) []byte {
+	t.Helper()
+	dir := t.TempDir()
+	log, err := audit.Open(dir, audit.Options{Host: "h", Boot: "b"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	if _, err := log.Append(e); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "audit.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// TestJSONOfBounds holds what the log makes of more than it keeps.
+func TestJSONOfBounds(t *testing.T) {
+	e := everyField()
+	e.Event, e.Change, e.Replaces, e.Policy, e.Coverage, e.Errors, e.Program, e.PID = audit.FindingRaised, "", "", nil, nil, nil, "", 0
+	e.Owners = slices.Repeat(e.Owners, 300)
+	line := logged(t, e)
+	if err := schema(t, "event").Validate(decode(t, line)); err != nil || !bytes.Contains(line, []byte("…[+44 more]")) {
+		t.Errorf("300 owners: %v\n%s", err, line)
+	}
+}
+
+// TestUnknownIsNull holds that a fact nobody knows is neither false nor 0.
+func TestUnknownIsNull(t *testing.T) {
+	at := time.Date(2026, 11, 23, 4, 0, 0, 0, time.UTC)
+	b, err := json.Marshal(agent.Listener{
+		ID: "0123456789abcdef", Transport: "tcp", Address: "::", Port: 1, Namespace: "host", Scope: "wildcard", FirstSeen: at,
+		Registry: audit.Registry{Range: "well-known", State: "assigned", Names: []string{}},
+		Owners:   []audit.Owner{{}}, Verdict: "allow", Rule: "r", Findings: []agent.Finding{},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	holds(t, "listener", b)
+	doc := decode(t, b).(map[string]any)
+	owner := doc["owners"].([]any)[0].(map[string]any)
+	for _, field := range []struct {
+		of   map[string]any
+		name string
+	}{
+		{doc, "privileged"}, {doc, "ephemeral"}, {doc, "dual_stack"},
+		{owner, "pid"}, {owner, "started"}, {owner, "deleted"}, {owner, "uid"},
+	} {
+		if value, has := field.of[field.name]; !has || value != nil {
+			t.Errorf("%s is %v (%t), want null", field.name, value, has)
+		}
+	}
+	s := schema(t, "listener")
+	for name, value := range map[string]any{"pid": 0, "started": "", "deleted": "", "uid": -1} {
+		owner[name] = value
+		if s.Validate(doc) == nil {
+			t.Errorf("the schema takes %v for an unknown %s", value, name)
+		}
+		owner[name] = nil
+	}
+}
+
+// field is what the contract says of one field.
+type field struct {
+	known    bool // always
+	optional bool // left out where it has no value
+	null     bool // null where it is unknown
+}
+
+// goFields returns the fields that a Go type prints, by their path.
+func goFields(typ reflect.Type) map[string]field {
+	fields := map[string]field{}
+	collectGo(fields, "", typ)
+	return fields
+}
+
+func collectGo(fields map[string]field, path string, typ reflect.Type) {
+	switch {
+	case typ.Kind() == reflect.Pointer:
+		collectGo(fields, path, typ.Elem())
+	case typ.Kind() == reflect.Slice:
+		collectGo(fields, path+"[]", typ.Elem())
+	case typ.Kind() == reflect.Struct && typ != reflect.TypeFor[time.Time]():
+		for f := range typ.Fields() {
+			name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+			switch {
+			case f.Anonymous:
+				collectGo(fields, path, f.Type)
+			case f.IsExported():
+				at := strings.TrimPrefix(path+"."+name, ".")
+				optional := options == "omitempty"
+				fields[at] = field{true, optional, f.Type.Kind() == reflect.Pointer && !optional}
+				collectGo(fields, at, f.Type)
+			}
+		}
+	}
+}
+
+// collectSchema does what collectGo does, for a schema. Maps of Go, whose keys
+// it cannot know, are in skip.
+func collectSchema(fields map[string]field, path string, s *jsonschema.Schema, required []string) {
+	if s == nil {
+		return
+	}
+	required = slices.Concat(required, s.Required)
+	collectSchema(fields, path, s.Ref, required)
+	for _, one := range slices.Concat(s.OneOf, s.AnyOf) {
+		collectSchema(fields, path, one, required)
+	}
+	collectSchema(fields, path+"[]", s.Items2020, nil)
+	for name, p := range s.Properties {
+		at := strings.TrimPrefix(path+"."+name, ".")
+		fields[at] = field{true, !slices.Contains(required, name), p.Types != nil && slices.Contains(p.Types.ToStrings(), "null")}
+		collectSchema(fields, at, p, nil)
+	}
+}
+
+// schemaFields returns the fields of a schema by their path.
+func schemaFields(s *jsonschema.Schema) map[string]field {
+	fields := map[string]field{}
+	collectSchema(fields, "", s, nil)
+	return fields
+}
+
+// TestSchemasAreTheCode holds that a schema has the fields that the program
+// prints, no more and no fewer, and the same of them optional and nullable.
+func TestSchemasAreTheCode(t *testing.T) {
+	for name, typ := range documents {
+		code, contract := goFields(typ), schemaFields(schema(t, name))
+		for path := range contract { // keys of Go's maps, which real output holds
+			if parent := path[:max(0, strings.LastIndexByte(path, '.'))]; !code[path].known && slices.Contains([]string{
+				"counts.verdicts", "counts.findings", "ports", "ports.tcp", "ports.udp", "ports.sctp", "ports.dccp",
+			}, parent) {
+				delete(contract, path)
+			}
+		}
+		if name == "event" { // which of them are there depends on the kind
+			for path, f := range contract {
+				if code[path].optional {
+					f.optional = true
+					contract[path] = f
+				}
+			}
+		}
+		if diff := cmp.Diff(code, contract, cmp.AllowUnexported(field{})); diff != "" {
+			t.Errorf("%s: the code (-) and the schema (+) differ:\n%s", name, diff)
+		}
+	}
+}
+
+// TestSchemaWords holds that the contract lists the words of the code.
+func TestSchemaWords(t *testing.T) {
+	listener := schema(t, "listener").Ref
+	for name, test := range map[string]struct {
+		s    *jsonschema.Schema
+		want []string
+	}{
+		"how":       {listener.Properties["owners"].Items2020.Ref.Properties["how"].Ref, append(policy.Hows(), "")},
+		"authority": {listener.Properties["authority"], policy.Authorities()},
+	} {
+		var listed []string
+		for _, w := range test.s.Enum.Values {
+			listed = append(listed, w.(string))
+		}
+		slices.Sort(listed)
+		slices.Sort(test.want)
+		if diff := cmp.Diff(test.want, listed); diff != "" {
+			t.Errorf("%s: the code (-) and the schema (+) differ:\n%s", name, diff)
+		}
+	}
 }
