@@ -105,6 +105,9 @@ func TestExplain(t *testing.T) {
 		{"a allow {not: {not: {port: [23, 24], risk: low}}}", nil, "not matched: left out by not: not so: port 23 or 24 and risk low"},
 		{"a allow {not: {not: {not: {not: {port: 23}}}}}", nil, "not matched: left out by not: not so: not (not (port 23))"},
 		{"a allow {not: {port: 22, root: true}}", func(l *Listener) { l.Owners = nil }, "not matched: root is unknown"},
+		{"a high {not: {port: 1-99, not: {executable: '**'}}}", nil, "matched"},
+		{"a high {not: {port: 1-99, not: {executable: '**'}}}", func(l *Listener) { l.Owners = nil }, "not matched: executable is unknown"},
+		{"a high {not: {port: 80-99, not: {executable: '**'}}}", func(l *Listener) { l.Owners = nil }, "matched"},
 		{"a allow {not: {not: {user: root}}}", func(l *Listener) { l.Owners = nil }, "not matched: user is unknown"},
 	}
 	for _, test := range tests {
