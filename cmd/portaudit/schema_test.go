@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -330,11 +331,9 @@ func TestJSONOfTheLog(t *testing.T) {
 		}
 		seen[e.Event] = true
 	}
-	for _, kind := range []string{
-		audit.AgentStarted, audit.PolicyLoaded, audit.ListenerOpened, audit.FindingRaised,
-		audit.FindingCleared, audit.ListenerClosed, audit.AgentStopped,
-	} {
-		if !seen[kind] {
+	for _, kind := range kinds {
+		here := !slices.Contains([]string{audit.PolicyRejected, audit.ListenerChanged, audit.AuditFailed, audit.CoverageChanged}, kind)
+		if here && !seen[kind] {
 			t.Errorf("no record of %s:\n%s", kind, b)
 		}
 	}
@@ -374,49 +373,49 @@ func everyField() audit.Event {
 	}
 }
 
-// TestJSONOfEveryEvent holds the schema to the fields of each kind of event:
-// it needs those in need, takes those in may, and refuses all others.
+// kinds of event, in the order of docs/json.md.
+var kinds = []string{
+	audit.AgentStarted, audit.AgentStopped, audit.PolicyLoaded, audit.PolicyRejected,
+	audit.ListenerOpened, audit.ListenerChanged, audit.ListenerClosed,
+	audit.FindingRaised, audit.FindingCleared, audit.AuditFailed, audit.CoverageChanged,
+}
+
+// TestJSONOfEveryEvent holds the schema to what docs/json.md says of each kind
+// of event: it needs some fields, takes others, and refuses those of all other
+// kinds.
 func TestJSONOfEveryEvent(t *testing.T) {
-	const header = "schema seq time event host boot prev message "
-	const listener = header + "listener transport address port namespace scope first_seen last_seen registry owners verdict rule "
-	s := schema(t, "event")
-	for _, test := range []struct{ kind, need, may string }{
-		{audit.AgentStarted, header + "program pid policy", "errors"}, // errors: of a torn log
-		{audit.AgentStopped, header + "program pid", ""},
-		{audit.PolicyLoaded, header + "policy", ""},
-		{audit.PolicyRejected, header + "errors", "policy"}, // policy: the one in force
-		{audit.ListenerOpened, listener, "addresses"},
-		{audit.ListenerChanged, listener + "change", "addresses replaces"},
-		{audit.ListenerClosed, listener, "addresses"},
-		{audit.FindingRaised, listener + "id severity", "addresses why fix"},
-		{audit.FindingCleared, listener + "id severity", "addresses why fix"},
-		{audit.AuditFailed, header + "errors", ""},
-		{audit.CoverageChanged, header + "coverage", ""},
-	} {
+	section := documentation(t)["Kinds of record"]
+	s, rows := schema(t, "event"), rowsOf(section)
+	header := names(section[:strings.Index(section, "Beside these")])
+	listener := names(section[strings.Index(section, "LISTENER is"):])
+	for _, kind := range kinds {
+		cells := rows[kind]
+		if len(cells) != 4 {
+			t.Fatalf("docs/json.md has no row for %s with four cells, but %q", kind, cells)
+		}
+		need, may := slices.Concat(header, names(cells[2])), names(cells[3])
+		if strings.Contains(cells[2], "LISTENER") {
+			need = append(need, listener...)
+		}
 		e := everyField()
-		e.Event = test.kind
+		e.Event = kind
 		full := decode(t, logged(t, e)).(map[string]any)
-		need, may := strings.Fields(test.need), strings.Fields(test.may)
 		if s.Validate(full) == nil {
-			t.Errorf("%s: the schema takes the fields of all other kinds", test.kind)
+			t.Errorf("%s: the schema takes the fields of all other kinds", kind)
 		}
 		doc := maps.Clone(full)
 		maps.DeleteFunc(doc, func(key string, _ any) bool { return !slices.Contains(need, key) && !slices.Contains(may, key) })
-		if err := s.Validate(doc); err != nil {
-			t.Errorf("%s: %v", test.kind, err)
+		if err := s.Validate(doc); err != nil || len(doc) != len(need)+len(may) {
+			t.Errorf("%s: of %v and %v there are %d: %v", kind, need, may, len(doc), err)
 			continue
 		}
 		for key, value := range full {
-			if _, has := doc[key]; has {
-				delete(doc, key)
-			} else {
-				doc[key] = value
+			other := maps.Clone(doc) // with the field if doc has it not, else without
+			if delete(other, key); len(other) == len(doc) {
+				other[key] = value
 			}
-			if err := s.Validate(doc); (err == nil) != slices.Contains(may, key) {
-				t.Errorf("%s: with %s the other way: %v", test.kind, key, err)
-			}
-			if delete(doc, key); slices.Contains(need, key) || slices.Contains(may, key) {
-				doc[key] = value
+			if err := s.Validate(other); (err == nil) != slices.Contains(may, key) {
+				t.Errorf("%s: with %s there or not, as it should not be: %v", kind, key, err)
 			}
 		}
 	}
@@ -594,5 +593,87 @@ func TestSchemaWords(t *testing.T) {
 		if diff := cmp.Diff(test.want, listed); diff != "" {
 			t.Errorf("%s: the code (-) and the schema (+) differ:\n%s", name, diff)
 		}
+	}
+}
+
+// documentation returns the sections of docs/json.md by their heading.
+func documentation(t *testing.T) map[string]string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("..", "..", "docs", "json.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sections := map[string]string{}
+	heading := regexp.MustCompile(`(?m)^###? (.+)\n`)
+	text := strings.ReplaceAll(string(b), "\r\n", "\n")
+	places := heading.FindAllStringSubmatchIndex(text, -1)
+	for i, at := range places {
+		end := len(text)
+		if i+1 < len(places) {
+			end = places[i+1][0]
+		}
+		sections[text[at[2]:at[3]]] = text[at[1]:end]
+	}
+	return sections
+}
+
+// rowsOf returns the cells of the rows of a section that begin with a name
+// in backquotes, by that name.
+func rowsOf(section string) map[string][]string {
+	rows := map[string][]string{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\|.*\\|$").FindAllStringSubmatch(section, -1) {
+		rows[m[1]] = strings.Split(strings.Trim(m[0], "|"), "|")
+	}
+	return rows
+}
+
+// names returns what stands in backquotes.
+func names(text string) []string {
+	var all []string
+	for _, m := range regexp.MustCompile("`([a-z_]+)`").FindAllStringSubmatch(text, -1) {
+		all = append(all, m[1])
+	}
+	return all
+}
+
+// TestDocumentation holds docs/json.md to the schemas: a row for each field,
+// which says when it is null and when it is absent, and no row for anything
+// else; and examples that are valid.
+func TestDocumentation(t *testing.T) {
+	sections := documentation(t)
+	for name, test := range map[string]struct {
+		heading   string
+		elsewhere string // fields that the section describes by a link, or by the row of their object
+	}{
+		"scan":     {"scan", `^listeners\[\]\.|^counts\.(verdicts|findings)\.`},
+		"listener": {"listener", `^$`},
+		"explain":  {"explain", `^(policy|coverage)\.|^ports\[\]\.|^supposed\.steps\[\]|^listeners\[\]\.(id|transport|address|port|namespace|scope|first_seen|service|registry|known|site|privileged|ephemeral|dual_stack|authority|creator_uid|owners|verdict|rule|findings)\b`},
+		"lookup":   {"registry lookup", `^$`},
+		"info":     {"registry info", `^ports\.`},
+		"event":    {"Fields of a record", `^(policy|coverage|registry)\.|^owners\[\]`},
+	} {
+		rows, elsewhere := rowsOf(sections[test.heading]), regexp.MustCompile(test.elsewhere)
+		for path, f := range schemaFields(schema(t, name)) {
+			path = strings.TrimPrefix(path, "[].")
+			cells := rows[path]
+			switch delete(rows, path); {
+			case len(cells) == 0 && !elsewhere.MatchString(path):
+				t.Errorf("%s: no row for %s", test.heading, path)
+			case len(cells) == 4 && (strings.Contains(cells[3], "absent") != f.optional || strings.Contains(cells[3], "`null`") != f.null):
+				t.Errorf("%s: %s is optional: %t, nullable: %t, and the row says %q", test.heading, path, f.optional, f.null, cells[3])
+			}
+		}
+		for path := range rows {
+			t.Errorf("%s: a row for %s, which the schema does not have", test.heading, path)
+		}
+		if name == "event" {
+			test.heading = "The audit log"
+		}
+		_, example, _ := strings.Cut(sections[test.heading], "\n```json "+name+"\n")
+		example, _, ended := strings.Cut(example, "\n```\n")
+		if !ended {
+			t.Fatalf("%s has no example", test.heading)
+		}
+		contractOf(t, name).holds(t, []byte(example))
 	}
 }
