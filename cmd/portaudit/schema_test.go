@@ -147,10 +147,24 @@ func (c contract) holds(t *testing.T, b []byte) {
 	}
 }
 
-// words are the fields whose values the contract lists.
-var words = []string{
-	"transport", "scope", "range", "state", "verdict", "severity", "how",
-	"event", "change", "hides", "outcome", "authority", "class",
+// wrong are values of the right type that fields must not have.
+func wrong(key string) (value any, has bool) {
+	switch key {
+	case "transport", "scope", "range", "state", "verdict", "severity", "how",
+		"event", "change", "hides", "outcome", "authority", "class":
+		return "nonsense", true // these fields have their words listed
+	case "time", "started", "first_seen", "last_seen":
+		return "2026-13-45T00:00:00Z", true
+	case "date":
+		return "2026-13-45", true
+	case "id", "sha256", "prev":
+		return "0", true
+	case "schema":
+		return json.Number("2"), true
+	case "port":
+		return json.Number("65536"), true
+	}
+	return nil, false
 }
 
 // spoil calls try with the document in every state that breaks the contract at
@@ -164,11 +178,11 @@ func spoil(path string, v any, optional map[string]bool, try func(how string)) {
 	case map[string]any:
 		for _, key := range slices.Sorted(maps.Keys(v)) {
 			at, old := path+"."+key, v[key]
-			v[key] = []any{map[string]any{"wrong": true}}
+			v[key] = []any{map[string]any{"of another": "type"}}
 			try(at + " of another type")
-			if _, text := old.(string); text && slices.Contains(words, key) {
-				v[key] = "nonsense"
-				try(at + " with a word that is not listed")
+			if value, has := wrong(key); has && reflect.TypeOf(old) == reflect.TypeOf(value) {
+				v[key] = value
+				try(fmt.Sprintf("%s of %v", at, value))
 			}
 			if !optional[key] {
 				delete(v, key)
@@ -385,7 +399,8 @@ var kinds = []string{
 // kinds.
 func TestJSONOfEveryEvent(t *testing.T) {
 	section := documentation(t)["Kinds of record"]
-	s, rows := schema(t, "event"), rowsOf(section)
+	c, rows := contractOf(t, "event"), rowsOf(section)
+	s := c.schema
 	header := names(section[:strings.Index(section, "Beside these")])
 	listener := names(section[strings.Index(section, "LISTENER is"):])
 	for _, kind := range kinds {
@@ -409,6 +424,11 @@ func TestJSONOfEveryEvent(t *testing.T) {
 			t.Errorf("%s: of %v and %v there are %d: %v", kind, need, may, len(doc), err)
 			continue
 		}
+		b, err := json.Marshal(doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.holds(t, b)
 		for key, value := range full {
 			other := maps.Clone(doc) // with the field if doc has it not, else without
 			if delete(other, key); len(other) == len(doc) {
@@ -451,13 +471,16 @@ func TestJSONOfBounds(t *testing.T) {
 	}
 }
 
-// TestUnknownIsNull holds that a fact nobody knows is neither false nor 0.
+// TestUnknownIsNull holds that a fact nobody knows is neither false nor 0, of a
+// listener that has every other fact.
 func TestUnknownIsNull(t *testing.T) {
 	at := time.Date(2026, 11, 23, 4, 0, 0, 0, time.UTC)
 	b, err := json.Marshal(agent.Listener{
 		ID: "0123456789abcdef", Transport: "tcp", Address: "::", Port: 1, Namespace: "host", Scope: "wildcard", FirstSeen: at,
 		Registry: audit.Registry{Range: "well-known", State: "assigned", Names: []string{}},
-		Owners:   []audit.Owner{{}}, Verdict: "allow", Rule: "r", Findings: []agent.Finding{},
+		Known:    &agent.Known{Name: "n", Class: "legacy", Severity: "none"}, Site: &agent.Site{Name: "s", Owner: "o"},
+		Owners: []audit.Owner{{}}, Authority: "sysctl", Verdict: "alert", Rule: "r",
+		Findings: []agent.Finding{{ID: "0123456789abcdef", Rule: "r", Severity: "high", Message: "m"}},
 	})
 	if err != nil {
 		t.Fatal(err)
