@@ -197,19 +197,26 @@ func spoil(path string, v any, optional map[string]bool, try func(how string)) {
 	}
 }
 
-// here opens a TCP and a UDP listener and returns their ports.
+// here opens a TCP and a UDP listener and returns their ports. Under Wine, which
+// lacks a call that Go makes for each UDP socket, there is no UDP listener and
+// its port is 0.
 func here(t *testing.T) (tcp net.Listener, tcpPort, udpPort int) {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { l.Close() })
+	tcpPort = l.Addr().(*net.TCPAddr).Port
+	if os.Getenv("PORTAUDIT_TEST_WINE") != "" {
+		return l, tcpPort, 0
+	}
 	u, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close(); u.Close() })
-	return l, l.Addr().(*net.TCPAddr).Port, u.LocalAddr().(*net.UDPAddr).Port
+	t.Cleanup(func() { u.Close() })
+	return l, tcpPort, u.LocalAddr().(*net.UDPAddr).Port
 }
 
 // alertPolicy finds something about every listener.
@@ -246,8 +253,12 @@ func TestJSONOfScan(t *testing.T) {
 					mine = append(mine, l.Transport)
 				}
 			}
-			if !slices.Equal(mine, []string{"tcp", "udp"}) {
-				t.Errorf("of the listeners of this test only %v:\n%s", mine, lines)
+			want := []string{"tcp", "udp"}
+			if udp == 0 {
+				want = want[:1]
+			}
+			if !slices.Equal(mine, want) {
+				t.Errorf("of the listeners of this test %v, want %v:\n%s", mine, want, lines)
 			}
 		})
 	}
