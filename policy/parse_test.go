@@ -142,6 +142,9 @@ func TestParseRefuses(t *testing.T) {
 		{"one directory", withMatch("{executable: ./bin/nginx}"), `p:4:24: "./bin/nginx" can never match: write the whole path, or **/bin/nginx for any directory`},
 		{"a brace in a brace", withMatch(`{unit: "{a,{b}}"}`), `p:4:18: "{a,{b}}" has a brace inside a brace`},
 		{"a brace left open", withMatch(`{executable: 'C:\{A'}`), `p:4:24: "C:\\{A" opens a brace and does not close it`},
+		{"every wrong item of a list of ports", withMatch("{port: [~, 22, true, x]}"), "p:4:19: a value is missing\np:4:26: \"true\" is not taken for a text: put it in quotes\np:4:32: \"x\" is no port: a port is a whole number from 0 to 65535"},
+		{"every wrong item of a list of patterns", withMatch("{executable: [~, a, '/{', b]}"), "p:4:25: a value is missing\np:4:28: \"a\" can never match: write the whole path, or **/a for any directory\n" +
+			"p:4:31: \"/{\" opens a brace and does not close it\np:4:37: \"b\" can never match: write the whole path, or **/b for any directory"},
 		{"a long text", withMatch("{user: " + strings.Repeat("a", 5000) + "}"), "p:4:18: a text of more than 4096 bytes"},
 		{"a long word is not repeated whole", withMatch("{state: " + strings.Repeat("a", 4000) + "}"),
 			`p:4:19: "` + strings.Repeat("a", 60) + `…" is no state: use assigned, unassigned, reserved or no statement`},
@@ -173,6 +176,7 @@ func TestParseAccepts(t *testing.T) {
 		{"an end of document", "---\nversion: 1\nrules: []\n...\n"},
 		{"every key", "version: 1\ndefault: {verdict: alert, severity: high}\ncommand_lines: true\nrules:\n- {id: a.b-1, verdict: alert, severity: low, match: any, reason: r, message: \"{port}\", why: w, fix: f}\n"},
 		{"keys in quotes", `{"version": 1, "rules": []}`},
+		{"a text as long as may be", withMatch("{user: " + strings.Repeat("a", maxText) + "}")},
 		{"port 0, the ends of the range, and the same twice", withMatch("{port: [0, 0, 1-65535, 7-7]}")},
 		{"a user whose name is a number", withMatch("{user: 010}")},
 		{"a user called no", withMatch("{user: no}")},
