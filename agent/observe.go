@@ -56,7 +56,7 @@ func listener(c classified, d policy.Decision, at time.Time, commandLines bool) 
 		Transport: s.Transport.String(), Address: s.Address.String(), Port: uint16(s.Port),
 		Namespace: audit.Visible(s.Namespace), Scope: c.facts.Scope.String(), FirstSeen: at.UTC(),
 		Service:  serviceName(c.registry),
-		Registry: registryOf(c.registry), Known: knownOf(c.registry.Common), Site: siteOf(c.registry.Site),
+		Registry: registryOf(c.registry), Known: KnownOf(c.registry.Common), Site: SiteOf(c.registry.Site),
 		Privileged: boolOf(c.facts.Privileged), Ephemeral: boolOf(c.facts.Ephemeral),
 		DualStack: boolOf(policyAnswer(s.DualStack)), Authority: c.facts.Authority,
 		Owners: []audit.Owner{}, Verdict: d.Verdict.String(), Rule: d.Rule, Findings: []Finding{},
@@ -90,14 +90,16 @@ func serviceName(f registry.Facts) string {
 	return audit.Visible(f.Names[0])
 }
 
-func knownOf(u *registry.Use) *Known {
+// KnownOf makes the document of a common use; nil where there is none.
+func KnownOf(u *registry.Use) *Known {
 	if u == nil {
 		return nil
 	}
 	return &Known{Name: u.Name, Class: u.Class, Severity: u.Severity, Why: u.Why, Source: u.Source}
 }
 
-func siteOf(s *registry.Site) *Site {
+// SiteOf makes the document of what an overlay says; nil where it says nothing.
+func SiteOf(s *registry.Site) *Site {
 	if s == nil {
 		return nil
 	}

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"net/netip"
+	"time"
 
 	"github.com/portaudit/portaudit/agent/audit"
 	"github.com/portaudit/portaudit/agent/listen"
@@ -28,15 +29,24 @@ func Scan(ctx context.Context, o ScanOptions) (Report, error) {
 		return Report{}, err
 	}
 	seen := observe(snapshot, o.Catalog, o.Policy)
-	// No agent, or one of another user: this scan is then the first sight.
-	if s, err := readState(o.StateDir); err == nil {
-		for i, l := range seen.listeners {
-			if t, known := s.Tracks[l.ID]; known {
-				seen.listeners[i].FirstSeen = t.Listener.FirstSeen
-			}
-		}
+	sights := firstSights(o.StateDir)
+	for i, l := range seen.listeners {
+		seen.listeners[i].FirstSeen = sights(l)
 	}
 	return report(seen, o.Host, o.Policy), nil
+}
+
+// firstSights returns when a listener was first seen: by the running agent if
+// what it remembers can be read, else by this audit. There may be no agent, or
+// one of another user.
+func firstSights(stateDir string) func(Listener) time.Time {
+	s, err := readState(stateDir)
+	return func(l Listener) time.Time {
+		if t, known := s.Tracks[l.ID]; err == nil && known {
+			return t.Listener.FirstSeen
+		}
+		return l.FirstSeen
+	}
 }
 
 // Explanation is a listener with what each rule of the policy says of it.
@@ -61,27 +71,32 @@ func Explain(ctx context.Context, o ScanOptions, asked func(Listener) bool) ([]E
 	if err != nil {
 		return nil, audit.Coverage{}, err
 	}
-	rules := rulesOf(snapshot)
+	rules, sights := rulesOf(snapshot), firstSights(o.StateDir)
 	explanations := []Explanation{}
 	for _, s := range snapshot.Sockets {
 		c := classify(s, rules[s.Namespace], o.Catalog.Describe(s.Port, s.Transport))
 		l := listener(c, o.Policy.Decide(c.facts), snapshot.Time, o.Policy.CommandLines)
 		if asked(l) {
+			l.FirstSeen = sights(l)
 			explanations = append(explanations, Explanation{Listener: l, Steps: steps(o.Policy.Explain(c.facts))})
 		}
 	}
 	return explanations, coverageOf(snapshot.Coverage), nil
 }
 
-// Suppose tells what the policy would say of a listener that is not there: an
-// unknown program that takes the port on all addresses.
-func Suppose(o ScanOptions, port registry.Port, t registry.Transport) (policy.Decision, []Step) {
-	s := listen.Socket{
-		Transport: t, Address: netip.IPv6Unspecified(), Port: port,
-		Namespace: listen.HostNamespace, Owners: []listen.Owner{{}},
+// Suppose tells what the policy would say of a listener that is not there: a
+// program that nobody knows takes the port on all addresses of this host.
+func Suppose(ctx context.Context, o ScanOptions, port registry.Port, t registry.Transport) (policy.Decision, []Step, error) {
+	snapshot, err := o.List(ctx) // for the rules of the host's namespace
+	if err != nil {
+		return policy.Decision{}, nil, err
 	}
-	c := classify(s, listen.Namespace{}, o.Catalog.Describe(port, t))
-	return o.Policy.Decide(c.facts), steps(o.Policy.Explain(c.facts))
+	s := listen.Socket{
+		Transport: t, Address: netip.IPv6Unspecified(), Port: port, Namespace: listen.HostNamespace,
+		Owners: []listen.Owner{{How: listen.Process, Executable: "/unknown/program"}},
+	}
+	c := classify(s, rulesOf(snapshot)[listen.HostNamespace], o.Catalog.Describe(port, t))
+	return o.Policy.Decide(c.facts), steps(o.Policy.Explain(c.facts)), nil
 }
 
 func steps(explained []policy.Step) []Step {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -14,14 +15,17 @@ import (
 // streams: the whole registry is a quarter of a million of them.
 func printEntries(w io.Writer, catalog *registry.Catalog, refs []registry.Ref) error {
 	out := bufio.NewWriter(w)
+	var line bytes.Buffer
+	encoder := json.NewEncoder(&line)
+	encoder.SetEscapeHTML(false)
 	separator := "[\n"
 	err := facts(catalog, refs, func(f registry.Facts) error {
-		b, err := json.Marshal(entryOf(f))
-		if err != nil {
+		line.Reset()
+		if err := encoder.Encode(entryOf(f)); err != nil {
 			return err
 		}
 		_, _ = out.WriteString(separator) // a bufio.Writer keeps its first error for Flush
-		_, _ = out.Write(b)
+		_, _ = out.Write(bytes.TrimSuffix(line.Bytes(), []byte("\n")))
 		separator = ",\n"
 		return nil
 	})

@@ -146,7 +146,10 @@ func explain(c *cobra.Command, o agent.ScanOptions, q question) (answer, error) 
 		return nil
 	})
 	if err == nil && len(a.Listeners) == 0 && len(q.refs) > 0 {
-		d, steps := agent.Suppose(o, q.refs[0].First, q.refs[0].Transport)
+		d, steps, err := agent.Suppose(c.Context(), o, q.refs[0].First, q.refs[0].Transport)
+		if err != nil {
+			return a, err
+		}
 		a.Supposed = &supposed{Verdict: d.Verdict.String(), Rule: d.Rule, Steps: steps}
 	}
 	return a, err

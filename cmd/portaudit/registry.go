@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/portaudit/portaudit/agent"
 	"github.com/portaudit/portaudit/agent/audit"
 	"github.com/portaudit/portaudit/registry"
 )
@@ -117,33 +118,27 @@ func parseName(catalog *registry.Catalog, text string) ([]registry.Ref, error) {
 
 // entry is what registry lookup --json says of one port and transport.
 type entry struct {
-	Port         uint16   `json:"port"`
-	Transport    string   `json:"transport"`
-	Range        string   `json:"range"`
-	State        string   `json:"state"`
-	Names        []string `json:"names"`
-	Description  string   `json:"description"`
-	Note         string   `json:"note,omitempty"`
-	Unauthorized string   `json:"unauthorized,omitempty"`
-	Service      string   `json:"service"`
-	Site         string   `json:"site,omitempty"`
-	SiteOwner    string   `json:"site_owner,omitempty"`
-	Known        string   `json:"known,omitempty"`
+	Port         uint16       `json:"port"`
+	Transport    string       `json:"transport"`
+	Range        string       `json:"range"`
+	State        string       `json:"state"`
+	Names        []string     `json:"names"`
+	Description  string       `json:"description"`
+	Note         string       `json:"note,omitempty"`
+	Unauthorized string       `json:"unauthorized,omitempty"`
+	Service      string       `json:"service"`
+	Known        *agent.Known `json:"known,omitempty"`
+	Site         *agent.Site  `json:"site,omitempty"`
 }
 
 func entryOf(f registry.Facts) entry {
 	e := entry{
 		Port: uint16(f.Port), Transport: f.Transport.String(), Range: f.Range.String(), State: f.State.String(),
 		Names: f.IANA, Description: f.Description, Note: f.Note, Unauthorized: f.Unauthorized,
+		Known: agent.KnownOf(f.Common), Site: agent.SiteOf(f.Site),
 	}
 	if len(f.Names) > 0 {
 		e.Service = f.Names[0]
-	}
-	if f.Site != nil {
-		e.Site, e.SiteOwner = f.Site.Name, f.Site.Owner
-	}
-	if f.Common != nil {
-		e.Known = f.Common.Name
 	}
 	return e
 }
