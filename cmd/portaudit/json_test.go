@@ -16,7 +16,6 @@ import (
 
 	"github.com/portaudit/portaudit/agent"
 	"github.com/portaudit/portaudit/agent/audit"
-	"github.com/portaudit/portaudit/policy"
 )
 
 // here opens a TCP and a UDP listener and returns their ports. Under Wine, which
