@@ -36,8 +36,10 @@ type Facts struct {
 	Common *Use  // nil where nothing is commonly found
 }
 
-// Describe returns what is known of p on t.
+// Describe returns what is known of p on t, or on the transport whose ports t
+// shares; of a transport without ports nothing is known.
 func (c Catalog) Describe(p Port, t Transport) Facts {
+	t = t.Assigned()
 	e := c.registry().Lookup(p, t)
 	f := Facts{
 		Port: p, Transport: t, Range: RangeOf(p), Historic: p <= LastHistoric,

@@ -2,7 +2,9 @@ package registry
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 )
 
 // Port is a transport port number, 0 to 65535 (RFC 6335 section 6).
@@ -20,24 +22,37 @@ func ParsePort(s string) (Port, error) {
 // String returns the port in decimal.
 func (p Port) String() string { return strconv.Itoa(int(p)) }
 
-// Transport is a transport protocol for which IANA assigns ports (RFC 6335
-// section 1). The zero value is no transport.
+// Transport is what a socket takes its traffic from. The zero value is no
+// transport.
 type Transport uint8
 
-// The transports of the registry, in the order in which IANA lists them.
+// The transports: those for which IANA assigns ports (RFC 6335 section 1), in
+// the order in which it lists them; UDP-Lite, which shares the ports of UDP
+// (RFC 3828 section 6); and kinds of socket that no port of IANA's applies to.
 const (
 	TCP Transport = iota + 1
 	UDP
 	SCTP
 	DCCP
+	UDPLite
+	Raw            // IP protocols (raw(7)): numbered by IP protocol
+	Packet         // frames of a link (packet(7)): numbered by EtherType
+	VSOCK          // between a virtual machine and its host (vsock(7)): 32-bit ports of its own
+	transportCount = iota + 1
 )
 
 // Transports lists every transport of the registry, in IANA's order.
 var Transports = [...]Transport{TCP, UDP, SCTP, DCCP}
 
-var transportNames = [...]string{"unknown", "tcp", "udp", "sctp", "dccp"}
+var transportNames = [transportCount]string{
+	"unknown", "tcp", "udp", "sctp", "dccp", "udplite", "raw", "packet", "vsock",
+}
 
-// ParseTransport reads a transport's lower-case name.
+// TransportNames returns the lower-case name of every kind of socket, those of
+// the registry first.
+func TransportNames() []string { return slices.Clone(transportNames[1:]) }
+
+// ParseTransport reads the lower-case name of a transport of the registry.
 func ParseTransport(s string) (Transport, error) {
 	for _, t := range Transports {
 		if t.String() == s {
@@ -45,6 +60,27 @@ func ParseTransport(s string) (Transport, error) {
 		}
 	}
 	return 0, fmt.Errorf("%q is no transport: use tcp, udp, sctp or dccp", s)
+}
+
+// ParseSocketTransport reads the lower-case name of any kind of socket.
+func ParseSocketTransport(s string) (Transport, error) {
+	if i := slices.Index(transportNames[1:], s); i >= 0 {
+		return Transport(i + 1), nil
+	}
+	return 0, fmt.Errorf("%q is no transport: use %s", s, strings.Join(transportNames[1:], ", "))
+}
+
+// Assigned returns the transport under which IANA assigns the ports of t, 0
+// where it assigns none.
+func (t Transport) Assigned() Transport {
+	switch t {
+	case UDPLite:
+		return UDP
+	case Raw, Packet, VSOCK:
+		return 0
+	default:
+		return t
+	}
 }
 
 // String returns the lower-case name, "unknown" for the zero value.

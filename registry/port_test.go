@@ -46,7 +46,43 @@ func TestRangeOf(t *testing.T) {
 	}
 }
 
+func TestAssigned(t *testing.T) {
+	tests := []struct {
+		transport Transport
+		want      Transport
+		reason    string
+	}{
+		{TCP, TCP, "assigns its own"},
+		{DCCP, DCCP, "assigns its own"},
+		{UDPLite, UDP, "RFC 3828 section 6"},
+		{Raw, 0, "numbered by IP protocol"},
+		{Packet, 0, "numbered by EtherType"},
+		{VSOCK, 0, "no Internet transport"},
+		{0, 0, "none"},
+	}
+	for _, test := range tests {
+		if got := test.transport.Assigned(); got != test.want {
+			t.Errorf("%s: got %s, want %s (%s)", test.transport, got, test.want, test.reason)
+		}
+	}
+	var c Catalog
+	if f := c.Describe(53, UDPLite); len(f.Names) == 0 || f.Names[0] != "domain" {
+		t.Errorf("53/udplite is %v, want the names of 53/udp", f.Names)
+	}
+	if f := c.Describe(53, VSOCK); len(f.Names) != 0 || f.State == Assigned || f.Common != nil {
+		t.Errorf("53/vsock is %+v, want nothing", f)
+	}
+}
+
 func TestWords(t *testing.T) {
+	for _, name := range TransportNames() {
+		if got, err := ParseSocketTransport(name); got.String() != name || err != nil {
+			t.Errorf("%s reads as %s, %v", name, got, err)
+		}
+	}
+	if _, err := ParseTransport("raw"); err == nil {
+		t.Error("IANA assigns no ports for raw sockets, but raw is read as a transport of the registry")
+	}
 	for _, transport := range Transports {
 		if got, err := ParseTransport(transport.String()); got != transport || err != nil {
 			t.Errorf("%s reads as %s, %v", transport, got, err)

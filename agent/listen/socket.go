@@ -25,27 +25,54 @@ func answer(b bool) Answer {
 	return No
 }
 
-// Snapshot is the result of one enumeration.
+// Snapshot is the result of one enumeration. It is never changed after it was
+// returned; parts of it may be shared with later ones.
 type Snapshot struct {
-	Time       time.Time
+	Time time.Time
+	// Generation is equal in two snapshots of one Lister only if nothing but
+	// Time differs between them; 0 says that the snapshots cannot be compared.
+	Generation uint64
 	Sockets    []Socket    // by namespace, transport, port and address
 	Namespaces []Namespace // the network namespaces that were read
 	Coverage   Coverage
 }
 
-// Socket is one listening endpoint: a TCP socket in LISTEN, or a UDP socket
-// that is bound and not connected. Sockets that share one endpoint of one
-// namespace (SO_REUSEPORT, a forked child) are one Socket with all the owners.
+// Socket is one listening endpoint: a connection-oriented socket in LISTEN, or
+// a datagram socket that is bound and not connected. Sockets that share one
+// endpoint of one namespace (SO_REUSEPORT, a forked child) are one Socket with
+// all the owners.
 type Socket struct {
 	Transport registry.Transport
-	Address   netip.Addr // IPv4-mapped addresses stay mapped; the zone is kept
+	Address   netip.Addr // IPv4-mapped addresses stay mapped; the zone is kept; invalid where the transport has none
 	Port      registry.Port
+	// Number stands in for Port where the transport has no ports of IANA's: the
+	// IP protocol of a raw socket, the EtherType of a packet socket, the port
+	// of a vsock.
+	Number    uint32
+	Interface string // the device that the socket is bound to (SO_BINDTODEVICE), "" if none
 	Namespace string // label of the network namespace, HostNamespace if it is the host's
 	DualStack Answer // an IPv6 socket that also takes IPv4
+	Multipath Answer // takes Multipath TCP too (RFC 8684)
 	Creator   UID    // who created the socket; its owners may have changed their uid since
 	Owners    []Owner
+	Exposure  Exposure
+
+	// Queued and Backlog are, of a socket in LISTEN, the connections that wait
+	// to be accepted and how many may; of another one the bytes that wait to
+	// be read, and 0. They are of the time when the socket was first seen or
+	// last changed: a Lister does not report a snapshot as new for them alone.
+	Queued, Backlog uint32
 
 	inodes []uint64 // Linux: of the sockets behind this endpoint
+}
+
+// ID returns the number that tells listeners of one transport apart: the port,
+// or what stands in for it.
+func (s Socket) ID() uint32 {
+	if s.Transport.Assigned() == 0 {
+		return s.Number
+	}
+	return uint32(s.Port)
 }
 
 // HostNamespace labels the network namespace of the host: on Linux that of
@@ -92,24 +119,90 @@ func (h How) String() string {
 type Owner struct {
 	How     How
 	PID     int
-	Start   uint64    // start time in the platform's own clock: tells a reused PID
-	Started time.Time // the same, on the wall clock
-	Parent  int       // 0 if unknown or none
+	Start   uint64     // start time in the platform's own clock: tells a reused PID
+	Started time.Time  // the same, on the wall clock
+	Parent  int        // 0 if unknown or none
+	Parents []Ancestor // the chain of parents, the nearest first
 
-	Executable    string   // path as the process sees it, without " (deleted)"
-	Deleted       Answer   // the running file has no name on disk any more
-	Replaced      Answer   // deleted, and another file has taken its path
-	WorldWritable Answer   // every user may write to the file or into a directory above it
+	Executable    string // path as the process sees it, without " (deleted)"
+	Deleted       Answer // the running file has no name on disk any more
+	Replaced      Answer // deleted, and another file has taken its path
+	Memory        Answer // the running file never had a name on disk: memfd_create(2)
+	WorldWritable Answer // every user may write to the file or into a directory above it
+	SHA256        [32]byte
+	Package       Package  // which package brought the file; zero if none did or it is unknown
 	Command       string   // name of the program, as the system shows it
 	Arguments     []string // whole command line; may hold secrets
-	User          string   // account name
-	UID           UID      // effective uid
-	SID           string   // Windows: security identifier of the account
 
-	Unit      string // systemd unit
-	Container string // container id
+	User  string // account name
+	UID   UID    // effective uid
+	Login UID    // who logged in and started it (audit login uid, proc_pid_loginuid(5))
+	SID   string // Windows: security identifier of the account
+
+	Unit      string   // systemd unit
+	Cgroup    string   // path of the control group
+	Container string   // container id
+	Services  []string // Windows: services that the process hosts
+	Elevated  Answer   // Windows: runs with an administrator's full token
+	Integrity string   // Windows: integrity level: low, medium, high, system
+
+	// Effective and Permitted are the process's capability sets, a bit for each
+	// (linux/capability.h); they mean nothing while BindCapability is Unknown.
+	Effective, Permitted uint64
 	// BindCapability says whether the process holds CAP_NET_BIND_SERVICE.
 	BindCapability Answer
+	// NamespaceOwner says whether the process lives in the user namespace, not
+	// the initial one, that owns the network namespace of the socket: there its
+	// capabilities count (user_namespaces(7)).
+	NamespaceOwner Answer
+	// Inherits says whether another owner, its parent or a service manager,
+	// opened the socket and the process only received it.
+	Inherits Answer
+}
+
+// Ancestor is a process above an owner.
+type Ancestor struct {
+	PID     int
+	Command string
+}
+
+// Package is a piece of software as the host's package manager knows it.
+type Package struct{ Manager, Name, Version string }
+
+// Exposure says from where a listener can be reached in effect, as far as that
+// was evaluated.
+type Exposure struct {
+	Reach    Reach
+	Sentence string // what that was concluded from, and what was not evaluated
+}
+
+// Reach is the word for an exposure. The zero value says that it was not
+// evaluated.
+type Reach uint8
+
+// The reaches, from the narrowest to the widest.
+const (
+	ReachUnknown    Reach = iota
+	ReachNone             // from nowhere: no way leads to its namespace
+	ReachHost             // from this host alone
+	ReachBlocked          // from this host alone, because the packet filter drops the rest
+	ReachNamespace        // from the network of its container or namespace
+	ReachRestricted       // from some hosts: one link, one interface, or those that the filter accepts
+	ReachPublished        // from other hosts through address translation
+	ReachNetwork          // from every host that has a route
+	reachCount      = iota
+)
+
+var reachNames = [reachCount]string{
+	"unknown", "none", "host", "blocked", "namespace", "restricted", "published", "network",
+}
+
+// String returns the word used in policies and output.
+func (r Reach) String() string {
+	if int(r) >= len(reachNames) {
+		return fmt.Sprintf("Reach(%d)", uint8(r))
+	}
+	return reachNames[r]
 }
 
 // Resolved reports whether there is a process behind the owner.
@@ -117,7 +210,10 @@ func (o Owner) Resolved() bool { return o.PID != 0 }
 
 // Namespace is a network namespace with its rules for ports.
 type Namespace struct {
-	Label string
+	// Label is HostNamespace, the name under which the namespace is mounted
+	// ("netns:blue"), else the kernel's own ("net:[4026532008]").
+	Label     string
+	Container string // id of the container that it belongs to, "" if none or unknown
 	// UnprivilegedStart is the first port that needs no privilege (Linux
 	// net.ipv4.ip_unprivileged_port_start, Linux ip-sysctl.rst); 0 where no
 	// port needs any, as on Windows.
@@ -163,7 +259,11 @@ func (n Namespace) InEphemeral(p registry.Port) Answer {
 type Coverage struct {
 	Sources []string // what was asked
 	Gaps    []Gap    // what did not answer; none: the snapshot is complete
+	Notes   []Note   // how it was asked, and what this host does not have: no gaps
 }
+
+// Note is something worth knowing about how a snapshot was made.
+type Note struct{ Source, Text string }
 
 // Gap is something that a snapshot could not see.
 type Gap struct {

@@ -21,8 +21,15 @@ var walls = map[string]struct {
 	owns    []string // prefixes of import paths that nobody else may import
 }{
 	"cmd/portaudit":           {imports: []string{"agent", "agent/alert", "agent/audit", "agent/listen", "configs", "policy", "registry"}, owns: []string{"github.com/kardianos/service", "github.com/spf13/cobra"}},
+	"cmd/portaudit-bench":     {imports: []string{"agent/listen"}},
 	"agent":                   {imports: []string{"agent/alert", "agent/audit", "agent/listen", "configs", "policy", "registry"}},
-	"agent/listen":            {imports: []string{"registry"}, owns: []string{"github.com/shirou/gopsutil", "github.com/cilium/ebpf", "github.com/mdlayher/netlink"}},
+	"agent/listen":            {imports: []string{"agent/listen/digest", "agent/listen/firewall", "agent/listen/iphelper", "agent/listen/sockdiag", "agent/listen/software", "agent/listen/walk", "registry"}, owns: []string{"github.com/shirou/gopsutil"}},
+	"agent/listen/digest":     {},
+	"agent/listen/firewall":   {imports: []string{"registry"}, owns: []string{"github.com/google/nftables", "github.com/mdlayher/netlink"}},
+	"agent/listen/iphelper":   {},
+	"agent/listen/sockdiag":   {},
+	"agent/listen/software":   {},
+	"agent/listen/walk":       {owns: []string{"github.com/cilium/ebpf"}},
 	"agent/audit":             {},
 	"agent/alert":             {imports: []string{"agent/audit"}},
 	"policy":                  {imports: []string{"registry"}},
