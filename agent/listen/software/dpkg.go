@@ -1,0 +1,310 @@
+package software
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+)
+
+// Where dpkg keeps what it has installed: dpkg(1), "Files". Images without
+// dpkg (distroless) have a directory of control files instead.
+const (
+	dpkgStatus     = "var/lib/dpkg/status"
+	dpkgDiversions = "var/lib/dpkg/diversions"
+	dpkgInfo       = "var/lib/dpkg/info"
+	dpkgStatusDir  = "var/lib/dpkg/status.d"
+)
+
+// dpkg is one pass through dpkg's database.
+type dpkg struct {
+	*search
+	diverted map[string]diversion // by canonical path
+	owners   map[string]dpkgName  // by canonical path
+}
+
+// dpkgName is the name of a package, with the architecture where several may
+// be installed at once (multiarch "same"); else "".
+type dpkgName struct{ name, architecture string }
+
+// searchDPKG answers from dpkg's lists. The error wraps fs.ErrNotExist if
+// there is no database.
+func searchDPKG(r *root, s *search) error {
+	d := &dpkg{search: s, diverted: map[string]diversion{}, owners: map[string]dpkgName{}}
+	errs := []error{d.readDiversions(r)}
+	lists := d.readLists(r)
+	if !errors.Is(lists, fs.ErrNotExist) {
+		errs = append(errs, lists, d.readStatus(r))
+		return errors.Join(errs...)
+	}
+	return d.readStatusDir(r)
+}
+
+// readDiversions reads which files dpkg has put elsewhere, and looks for those
+// that are asked for under the name that their package lists.
+func (d *dpkg) readDiversions(r *root) error {
+	f, size, err := r.open(dpkgDiversions)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return parseDiversions(r.lines(f, size), dpkgDiversions, func(from string, v diversion) {
+		from, v.to = d.links.canonical(from), d.links.canonical(v.to)
+		d.diverted[from] = v
+		if _, wanted := d.names[v.to]; wanted {
+			d.want(from)
+		}
+	})
+}
+
+// readLists reads the list of files of each package, until all are found.
+func (d *dpkg) readLists(r *root) error {
+	dir, err := r.sub(dpkgInfo)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	left := d.missing()
+	return entries(dir, func(name string) error {
+		base, ok := strings.CutSuffix(name, ".list")
+		if !ok || left == 0 {
+			return nil
+		}
+		f, size, err := r.openIn(dir, name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // removed just now; the stamp tells
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", dpkgInfo, err)
+		}
+		defer f.Close()
+		var owner dpkgName
+		owner.name, owner.architecture, _ = strings.Cut(base, ":")
+		return parseList(r.lines(f, size), dpkgInfo+"/"+name, func(line []byte) {
+			if listed, ok := d.lists(line); ok && d.own(listed, owner) {
+				left--
+			}
+		})
+	})
+}
+
+// own notes that a package lists a path, and tells whether that answers for a
+// path that was asked for.
+func (d *dpkg) own(listed string, owner dpkgName) bool {
+	if v, ok := d.diverted[listed]; ok && v.by != owner.name {
+		listed = v.to
+	}
+	if _, open := d.asked[listed]; !open {
+		return false
+	}
+	_, taken := d.owners[listed]
+	if !taken {
+		d.owners[listed] = owner
+	}
+	return !taken
+}
+
+// readStatus gives the owners, with the versions of the status file.
+func (d *dpkg) readStatus(r *root) error {
+	if len(d.owners) == 0 {
+		return nil
+	}
+	versions := make(map[dpkgName]control, len(d.owners))
+	for _, owner := range d.owners {
+		versions[owner] = control{}
+	}
+	err := d.parseStatus(r, versions)
+	for canonical, owner := range d.owners {
+		c := versions[owner]
+		p := Package{Manager: DPKG, Name: owner.name, Version: c.version, Architecture: c.architecture}
+		if p.Architecture == "" {
+			p.Architecture = owner.architecture
+		}
+		d.give(canonical, p)
+	}
+	return err
+}
+
+// parseStatus fills in the control data of the packages in versions.
+func (d *dpkg) parseStatus(r *root, versions map[dpkgName]control) error {
+	f, size, err := r.open(dpkgStatus)
+	if err != nil {
+		return fmt.Errorf("versions of packages: %v", err) // no %w: without the file there still is a database
+	}
+	defer f.Close()
+	return parseControl(r.lines(f, size), dpkgStatus, func(c control) {
+		for _, key := range [...]dpkgName{{c.name, ""}, {c.name, c.architecture}} {
+			// Of two architectures of one name, the one that is installed.
+			if old, wanted := versions[key]; wanted && !old.installed {
+				versions[key] = c
+			}
+		}
+	})
+}
+
+// readStatusDir reads a distroless image: a control file for each package in
+// status.d, and its files in NAME.md5sums beside it.
+func (d *dpkg) readStatusDir(r *root) error {
+	dir, err := r.sub(dpkgStatusDir)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return entries(dir, func(name string) error {
+		base, ok := strings.CutSuffix(name, ".md5sums")
+		if !ok || d.missing() == 0 {
+			return nil
+		}
+		owned, err := d.readSums(r, dir, name)
+		if err != nil || len(owned) == 0 {
+			return err
+		}
+		f, size, err := r.openIn(dir, base)
+		if err != nil {
+			return fmt.Errorf("%s: %w", dpkgStatusDir, err)
+		}
+		defer f.Close()
+		p := Package{Manager: DPKG, Name: base}
+		err = parseControl(r.lines(f, size), dpkgStatusDir+"/"+base, func(c control) {
+			p.Name, p.Version, p.Architecture = c.name, c.version, c.architecture
+		})
+		for _, canonical := range owned {
+			d.give(canonical, p)
+		}
+		return err
+	})
+}
+
+// readSums returns which of the wanted paths the package has.
+func (d *dpkg) readSums(r *root, dir *os.Root, name string) (owned []string, err error) {
+	f, size, err := r.openIn(dir, name)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", dpkgStatusDir, err)
+	}
+	defer f.Close()
+	err = parseSums(r.lines(f, size), dpkgStatusDir+"/"+name, func(path []byte) {
+		if canonical, ok := d.lists(path); ok {
+			owned = append(owned, canonical)
+		}
+	})
+	return owned, err
+}
+
+// parseList reads a list of dpkg: one absolute path a line (deb-files of
+// dpkg's lib/dpkg/db-fsys-files.c). do must not keep the line.
+func parseList(scan *bufio.Scanner, name string, do func(line []byte)) error {
+	n := 1
+	for ; scan.Scan(); n++ {
+		line := scan.Bytes()
+		if len(line) == 0 || line[0] != '/' {
+			return fmt.Errorf("%s:%d: %q is no absolute path", name, n, clip(line))
+		}
+		do(line)
+	}
+	return scanError(scan, name, n)
+}
+
+// parseSums reads the md5sums of a package (deb-md5sums(5)): a digest, two
+// spaces, and a path without the slash before it. do must not keep the path.
+func parseSums(scan *bufio.Scanner, name string, do func(path []byte)) error {
+	var path []byte
+	n := 1
+	for ; scan.Scan(); n++ {
+		line := scan.Bytes()
+		sum, rest, ok := bytes.Cut(line, []byte("  "))
+		if !ok || len(sum) != 32 || len(rest) == 0 {
+			return fmt.Errorf("%s:%d: %q is no digest and path", name, n, clip(line))
+		}
+		path = append(append(path[:0], '/'), bytes.TrimPrefix(rest, []byte("./"))...)
+		do(path)
+	}
+	return scanError(scan, name, n)
+}
+
+// diversion says where dpkg puts a file for all packages but one.
+type diversion struct {
+	to string
+	by string // the package that has the original name; ":" is the administrator, for whom no package has it
+}
+
+// parseDiversions reads dpkg's diversions: three lines each, the path, where
+// it goes, and whose wish it was (lib/dpkg/db-fsys-divert.c).
+func parseDiversions(scan *bufio.Scanner, name string, do func(from string, v diversion)) error {
+	var three [3]string
+	n := 0
+	for ; scan.Scan(); n++ {
+		line := scan.Text()
+		if line == "" || n%3 < 2 && line[0] != '/' {
+			return fmt.Errorf("%s:%d: %q is no absolute path", name, n+1, clip(scan.Bytes()))
+		}
+		if three[n%3] = line; n%3 == 2 {
+			do(three[0], diversion{three[1], three[2]})
+		}
+	}
+	if err := scanError(scan, name, n+1); err != nil {
+		return err
+	}
+	if n%3 != 0 {
+		return fmt.Errorf("%s:%d: a diversion has three lines", name, n+1)
+	}
+	return nil
+}
+
+// control is what is read of a paragraph of deb-control(5).
+type control struct {
+	name, version, architecture string
+	installed                   bool
+}
+
+// parseControl reads paragraphs of fields, each begun by an empty line
+// (deb822(5)). A paragraph without a package name is skipped.
+func parseControl(scan *bufio.Scanner, name string, do func(control)) error {
+	var c control
+	n := 1
+	for ; scan.Scan(); n++ {
+		line := scan.Bytes()
+		if len(line) == 0 {
+			if c.name != "" {
+				do(c)
+			}
+			c = control{}
+			continue
+		}
+		if line[0] == ' ' || line[0] == '\t' || line[0] == '#' {
+			continue // more of the field before; a comment
+		}
+		field, value, ok := bytes.Cut(line, []byte(":"))
+		if !ok {
+			return fmt.Errorf("%s:%d: %q is no field", name, n, clip(line))
+		}
+		value = bytes.TrimSpace(value)
+		switch string(field) {
+		case "Package":
+			c.name = string(value)
+		case "Version":
+			c.version = string(value)
+		case "Architecture":
+			c.architecture = string(value)
+		case "Status":
+			c.installed = bytes.HasSuffix(value, []byte(" installed"))
+		}
+	}
+	if c.name != "" {
+		do(c)
+	}
+	return scanError(scan, name, n)
+}
+
+// scanError tells where a scan ended that did not reach the end.
+func scanError(scan *bufio.Scanner, name string, line int) error {
+	if err := scan.Err(); err != nil {
+		return fmt.Errorf("%s:%d: %w", name, line, err)
+	}
+	return nil
+}
