@@ -2,55 +2,55 @@ package listen
 
 import (
 	"cmp"
-	"context"
 	"net/netip"
+	"reflect"
 	"slices"
 
 	"github.com/portaudit/portaudit/registry"
 )
-
-// List enumerates the listening sockets of this host with their owners, by the
-// best way this platform has. An error means that there is no snapshot at all;
-// whatever else could not be seen is in the snapshot's coverage.
-func List(ctx context.Context) (Snapshot, error) {
-	return list(ctx)
-}
 
 // endpoint is what makes two sockets one Socket.
 type endpoint struct {
 	namespace string
 	transport registry.Transport
 	address   netip.Addr
-	port      registry.Port
+	id        uint32
+	device    string
 }
 
 func endpointOf(s Socket) endpoint {
-	return endpoint{s.Namespace, s.Transport, s.Address, s.Port}
+	return endpoint{s.Namespace, s.Transport, s.Address, s.ID(), s.Interface}
 }
 
 // merge returns the sockets with those of one endpoint made one, each owner
-// named once, in a fixed order.
+// named once, in a fixed order. It takes the slice over.
 func merge(sockets []Socket) []Socket {
 	index := make(map[endpoint]int, len(sockets))
-	var merged []Socket
+	merged := sockets[:0]
+	shared := map[int]bool{} // those of which there were several
 	for _, s := range sockets {
 		i, seen := index[endpointOf(s)]
 		if !seen {
-			i = len(merged)
-			index[endpointOf(s)] = i
-			merged = append(merged, Socket{
-				Transport: s.Transport, Address: s.Address, Port: s.Port, Namespace: s.Namespace,
-				DualStack: s.DualStack, Creator: s.Creator,
-			})
+			index[endpointOf(s)] = len(merged)
+			merged = append(merged, s)
+			continue
 		}
 		m := &merged[i]
-		m.inodes = append(m.inodes, s.inodes...)
-		m.Owners = append(m.Owners, s.Owners...)
+		m.inodes = slices.Concat(m.inodes, s.inodes)
+		m.Owners = slices.Concat(m.Owners, s.Owners)
+		m.Queued, m.Backlog = m.Queued+s.Queued, m.Backlog+s.Backlog
 		if m.Creator != s.Creator {
 			m.Creator = UID{} // sockets of different users behind one endpoint
 		}
+		if m.DualStack != s.DualStack {
+			m.DualStack = Unknown
+		}
+		if m.Multipath != s.Multipath {
+			m.Multipath = Unknown
+		}
+		shared[i] = true
 	}
-	for i := range merged {
+	for i := range shared {
 		merged[i].Owners = distinctOwners(merged[i].Owners)
 	}
 	slices.SortFunc(merged, compareSockets)
@@ -59,11 +59,45 @@ func merge(sockets []Socket) []Socket {
 
 func compareSockets(a, b Socket) int {
 	return cmp.Or(
-		cmp.Compare(a.Namespace, b.Namespace),
+		compareLabels(a.Namespace, b.Namespace),
 		cmp.Compare(a.Transport, b.Transport),
-		cmp.Compare(a.Port, b.Port),
+		cmp.Compare(a.ID(), b.ID()),
 		a.Address.Compare(b.Address),
+		cmp.Compare(a.Interface, b.Interface),
 	)
+}
+
+// compareLabels puts the host's namespace first.
+func compareLabels(a, b string) int {
+	return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a, b))
+}
+
+func rank(label string) int {
+	if label == HostNamespace {
+		return 0
+	}
+	return 1
+}
+
+func compareGaps(a, b Gap) int {
+	return cmp.Or(cmp.Compare(a.Hides, b.Hides), cmp.Compare(a.Source, b.Source), cmp.Compare(a.Reason, b.Reason))
+}
+
+// equalRules reports whether a snapshot tells the same of both namespaces.
+func equalRules(a, b Namespace) bool {
+	return a.Label == b.Label && a.Container == b.Container && a.UnprivilegedStart == b.UnprivilegedStart &&
+		a.Ephemeral == b.Ephemeral && slices.Equal(a.Excluded, b.Excluded) &&
+		a.StartKnown == b.StartKnown && a.EphemeralKnown == b.EphemeralKnown && a.Complete == b.Complete
+}
+
+// equal reports whether a snapshot tells the same of both owners.
+func (o Owner) equal(p Owner) bool {
+	if !slices.Equal(o.Parents, p.Parents) || !slices.Equal(o.Arguments, p.Arguments) || !slices.Equal(o.Services, p.Services) {
+		return false
+	}
+	o.Parents, o.Arguments, o.Services = nil, nil, nil
+	p.Parents, p.Arguments, p.Services = nil, nil, nil
+	return reflect.DeepEqual(o, p)
 }
 
 // distinctOwners sorts the owners by process and drops repetitions: one

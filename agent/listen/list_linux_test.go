@@ -361,6 +361,7 @@ func TestFakeProc(t *testing.T) {
 	write("sys/net/ipv4/ip_local_reserved_ports", "\n")
 	link("net:[1]", "self/ns/net")
 	link("pid:[4026531836]", "self/ns/pid")
+	write("self/net/protocols", "protocol  size sockets  memory\nTCP       2304      2      89\n")
 	write("self/net/tcp", tableTitles+
 		"   0: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 100 1\n"+
 		"   1: 00000000:0801 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 200 1\n")
@@ -371,10 +372,16 @@ func TestFakeProc(t *testing.T) {
 		write(dir+"cmdline", "/usr/sbin/"+command+"\x00-D\x00")
 		write(dir+"cgroup", "0::/system.slice/ssh.service\n")
 		link("net:[1]", dir+"ns/net")
+		link("/usr/sbin/"+command, dir+"exe")
 		link("socket:[100]", dir+"fd/3")
 		link("/dev/null", dir+"fd/0")
 	}
-	snapshot, err := listProc(t.Context(), root)
+	e, err := openEngine(Options{Beat: time.Hour}, root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.close()
+	snapshot, err := e.list(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -391,16 +398,13 @@ func TestFakeProc(t *testing.T) {
 	if want := time.Unix(1700000001, 0); !ssh.Owners[1].Started.Equal(want) {
 		t.Errorf("sshd started at %v, want %v", ssh.Owners[1].Started, want)
 	}
-	p := &procfs{root: root}
-	for reason, wrong := range map[string]struct {
-		owner Owner
-		inode uint64
-	}{
-		"the number went to another process": {Owner{How: Process, PID: 7, Start: 99}, 100},
-		"the descriptor is another socket":   {Owner{How: Process, PID: 7, Start: 100}, 101},
+	for reason, wrong := range map[string]holding{
+		"the number went to another process": {pid: 7, fd: 3, inode: 100, start: 99},
+		"the descriptor is another socket":   {pid: 7, fd: 3, inode: 101},
+		"the process has ended":              {pid: 8, fd: 3, inode: 100},
 	} {
-		if o := p.verified(wrong.owner, holder{7, "3"}, wrong.inode); o.How != Raced {
-			t.Errorf("%s: got %+v, want raced", reason, o)
+		if p := e.reader.read(wrong); p.owner.How != Raced || p.owner.PID != int(wrong.pid) {
+			t.Errorf("%s: got %+v, want raced", reason, p.owner)
 		}
 	}
 	nfs := find(t, snapshot, registry.TCP, netip.MustParseAddrPort("0.0.0.0:2049"))

@@ -4,11 +4,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // The rules for ports of a network namespace, below /proc/sys/net/ipv4; they
@@ -19,29 +16,10 @@ const (
 	sysctlReserved          = "sys/net/ipv4/ip_local_reserved_ports"
 )
 
-// namespaceRules reads the rules for ports of one network namespace. /proc/sys
-// shows those of the thread that reads, so a thread has to enter the namespace.
-func (p *procfs) namespaceRules(link string, pid int) Namespace {
-	ns := Namespace{Label: p.label(link)}
-	read := func() error { return p.readRules(&ns) }
-	var err error
-	if pid == 0 {
-		err = read()
-	} else {
-		err = inNetworkNamespace(p.path(pid, "ns/net"), read)
-	}
-	if err != nil {
-		p.gap(Gap{
-			Source: "/proc/sys/net of " + ns.Label, Reason: err.Error(), Hides: HidesFacts,
-			Fix: "run as root, or with CAP_SYS_ADMIN",
-		})
-	}
-	return ns
-}
-
-// readRules reads the rules that hold for the calling thread.
-func (p *procfs) readRules(ns *Namespace) error {
-	start, err := os.ReadFile(filepath.Join(p.root, sysctlUnprivilegedStart))
+// readRules reads the rules that hold for the calling thread: /proc/sys shows
+// those of its network namespace.
+func readRules(root string, ns *Namespace) error {
+	start, err := os.ReadFile(filepath.Join(root, sysctlUnprivilegedStart))
 	switch {
 	case os.IsNotExist(err): // before Linux 4.11: a constant, PROT_SOCK
 		ns.UnprivilegedStart, ns.StartKnown = 1024, true
@@ -54,7 +32,7 @@ func (p *procfs) readRules(ns *Namespace) error {
 		}
 		ns.UnprivilegedStart, ns.StartKnown = uint32(n), true
 	}
-	ephemeral, err := os.ReadFile(filepath.Join(p.root, sysctlEphemeral))
+	ephemeral, err := os.ReadFile(filepath.Join(root, sysctlEphemeral))
 	if err != nil {
 		return err
 	}
@@ -62,7 +40,7 @@ func (p *procfs) readRules(ns *Namespace) error {
 		return fmt.Errorf("%s: %w", sysctlEphemeral, err)
 	}
 	ns.EphemeralKnown = true
-	reserved, err := os.ReadFile(filepath.Join(p.root, sysctlReserved))
+	reserved, err := os.ReadFile(filepath.Join(root, sysctlReserved))
 	if err != nil {
 		return err
 	}
@@ -70,27 +48,4 @@ func (p *procfs) readRules(ns *Namespace) error {
 		return fmt.Errorf("%s: %w", sysctlReserved, err)
 	}
 	return nil
-}
-
-// inNetworkNamespace calls do in a thread that has entered the network
-// namespace at path. The goroutine ends before the call returns; it never
-// unlocks its thread, so that the runtime ends the thread with it and no other
-// goroutine can run in the wrong namespace.
-func inNetworkNamespace(path string, do func() error) error {
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		done <- func() error {
-			f, err := os.Open(path)
-			if err != nil {
-				return err
-			}
-			defer f.Close()
-			if err := unix.Setns(int(f.Fd()), unix.CLONE_NEWNET); err != nil {
-				return fmt.Errorf("enter %s: %w", path, err)
-			}
-			return do()
-		}()
-	}()
-	return <-done
 }

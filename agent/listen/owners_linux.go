@@ -1,269 +1,347 @@
 package listen
 
 import (
+	"cmp"
 	"context"
-	"errors"
-	"fmt"
-	"io/fs"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
-
-	"golang.org/x/sys/unix"
+	"sync"
+	"sync/atomic"
+	"time"
 )
 
-// attribute returns the sockets with their owners.
+// readAgain is how long it takes until every process that holds a socket has
+// been read again, in turn: a change that neither the socket tables nor a walk
+// show, such as a file that was deleted under a running program, is seen after
+// this time at the latest.
+const readAgain = 5 * time.Minute
+
+// walk finds who holds each known socket.
 //
 // The tables and the descriptors are read one after the other, so a socket may
-// be born or die in between: those that stay without an owner are looked for a
+// be born or die in between: if some stay without a holder, all is looked at a
 // second time, and what is no longer in the tables then was raced.
-func (p *procfs) attribute(ctx context.Context, sockets []Socket) ([]Socket, error) {
-	holders, denied, err := p.holders(ctx, sockets)
-	if err != nil {
-		return nil, err
+func (e *engine) walk(ctx context.Context) error {
+	if err := e.find(ctx); err != nil {
+		return err
 	}
-	gone := map[uint64]bool{}
-	if lost := withoutHolder(sockets, holders); len(lost) > 0 {
-		again, _, err := p.holders(ctx, lost)
+	if e.orphans() {
+		e.dump() // what is gone leaves the tables; what is new waits for the second look
+		if err := e.find(ctx); err != nil {
+			return err
+		}
+	}
+	e.assign()
+	return e.readHolders(ctx)
+}
+
+// find looks for the holders of all known sockets.
+func (e *engine) find(ctx context.Context) error {
+	clear(e.inodes)
+	for _, s := range e.spaces {
+		for _, k := range s.known {
+			e.inodes[uint64(k.row.Inode)] = true
+		}
+	}
+	if len(e.pids) == 0 || !e.finder.everywhere() {
+		pids, err := listNumbers(e.proc, []byte(".\x00"), e.pids[:0])
 		if err != nil {
-			return nil, err
+			return err
 		}
-		for inode, pids := range again {
-			holders[inode] = pids
+		e.pids = pids
+	}
+	e.hidden = !slices.Contains(e.pids, 1)
+	var err error
+	e.found, e.denied, err = e.finder.find(ctx, e.pids, e.inodes, e.found[:0])
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(e.found, func(a, b holding) int {
+		return cmp.Or(cmp.Compare(a.inode, b.inode), cmp.Compare(a.pid, b.pid), cmp.Compare(a.fd, b.fd))
+	})
+	e.found = slices.CompactFunc(e.found, func(a, b holding) bool { return a.inode == b.inode && a.pid == b.pid })
+	return nil
+}
+
+// orphans reports whether a socket that no walk looked for yet has no holder.
+func (e *engine) orphans() bool {
+	for _, s := range e.spaces {
+		for _, k := range s.known {
+			if !k.looked && len(e.holdings(k)) == 0 {
+				return true
+			}
 		}
-		gone = p.gone(withoutHolder(lost, again))
 	}
-	if denied > 0 {
-		p.gap(Gap{
-			Source: "/proc/PID/fd", Hides: HidesOwners, Count: denied,
-			Reason: refusal("descriptors"),
-			Fix:    remedy("CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"),
-		})
+	return false
+}
+
+// holdings returns who holds the socket of k, of what was found.
+func (e *engine) holdings(k *entry) []holding {
+	inode := uint64(k.row.Inode)
+	i, _ := slices.BinarySearchFunc(e.found, inode, func(h holding, inode uint64) int { return cmp.Compare(h.inode, inode) })
+	j := i
+	for j < len(e.found) && e.found[j].inode == inode {
+		j++
 	}
-	owners := map[int]Owner{}
-	attributed := make([]Socket, 0, len(sockets))
-	for _, s := range sockets {
-		for _, inode := range s.inodes {
-			for _, h := range holders[inode] {
-				o, known := owners[h.pid]
-				if !known {
-					o = p.owner(h.pid)
-					owners[h.pid] = o
+	return e.found[i:j]
+}
+
+// assign gives each socket its holders.
+func (e *engine) assign() {
+	all := make([]holder, 0, len(e.found))
+	clear(e.held)
+	for _, s := range e.spaces {
+		for _, k := range s.known {
+			start := len(all)
+			for _, h := range e.holdings(k) {
+				how := Process
+				if h.pid == 0 {
+					how = OtherPIDSpace
 				}
-				s.Owners = append(s.Owners, p.verified(o, h, inode))
+				all = append(all, holder{h.pid, how})
+				e.held[h.space] = true
 			}
-			if len(holders[inode]) == 0 {
-				s.Owners = append(s.Owners, Owner{How: p.nobody(gone[inode])})
+			if len(all) == start {
+				all = append(all, holder{how: e.nobody()})
 			}
+			holders := all[start:len(all):len(all)]
+			if !slices.Equal(holders, k.holders) {
+				e.changed = true
+			}
+			k.holders, k.looked = holders, true
 		}
-		attributed = append(attributed, s)
 	}
-	return attributed, nil
-}
-
-// holder is a descriptor of a process.
-type holder struct {
-	pid  int
-	name string // of the descriptor: its number
-}
-
-// verified returns o if it still is the process that holds the socket. The
-// process whose descriptor was seen may have ended since, and its number may
-// have gone to the one that o was read from: o holds the socket if it has the
-// descriptor now and is, after that look, still the process that was read.
-func (p *procfs) verified(o Owner, h holder, inode uint64) Owner {
-	target, err := os.Readlink(p.path(h.pid, "fd/"+h.name))
-	now, ok := parseSocketLink([]byte(target))
-	if err != nil || !ok || now != inode {
-		return Owner{How: Raced, PID: h.pid}
-	}
-	if s, err := p.stat(h.pid); err != nil || s.start != o.Start {
-		return Owner{How: Raced, PID: h.pid}
-	}
-	return o
+	e.holders = all
 }
 
 // nobody says why no process was found that holds a socket.
-func (p *procfs) nobody(gone bool) How {
+func (e *engine) nobody() How {
 	switch {
-	case gone:
-		return Raced
-	case p.coverage.Hidden(HidesOwners):
+	case e.denied > 0 || e.hidden:
 		return Denied
-	case !p.initialPIDNamespace():
+	case !e.finder.everywhere() && !e.initialPIDs():
 		return OtherPIDSpace
 	default:
 		return Kernel
 	}
 }
 
-// initialPIDNamespace reports whether every process of the host is visible
-// from here. The initial pid namespace has a fixed inode: PROC_PID_INIT_INO in
-// include/linux/proc_ns.h, 0xEFFFFFFC.
-func (p *procfs) initialPIDNamespace() bool {
-	link, err := os.Readlink(p.path(0, "ns/pid"))
-	return err == nil && link == "pid:[4026531836]"
-}
-
-// withoutHolder returns the sockets of which some inode has no holder.
-func withoutHolder(sockets []Socket, holders map[uint64][]holder) []Socket {
-	var lost []Socket
-	for _, s := range sockets {
-		if slices.ContainsFunc(s.inodes, func(i uint64) bool { return len(holders[i]) == 0 }) {
-			lost = append(lost, s)
-		}
-	}
-	return lost
-}
-
-// gone reads the tables once more and returns the inodes of the sockets that
-// are no longer in them.
-func (p *procfs) gone(sockets []Socket) map[uint64]bool {
-	gone := map[uint64]bool{}
-	for _, s := range sockets {
-		for _, inode := range s.inodes {
-			gone[inode] = true
-		}
-	}
-	if len(gone) == 0 {
-		return gone
-	}
-	for link, pid := range p.spaces {
-		found, _ := p.tables(link, pid)
-		for _, s := range found {
-			for _, inode := range s.inodes {
-				delete(gone, inode)
-			}
-		}
-	}
-	return gone
-}
-
-// holders walks every descriptor of every process and returns which processes
-// hold the sockets, and how many processes would not let themselves be looked at.
-func (p *procfs) holders(ctx context.Context, sockets []Socket) (map[uint64][]holder, int, error) {
-	wanted := map[uint64]bool{}
-	for _, s := range sockets {
-		for _, inode := range s.inodes {
-			wanted[inode] = true
-		}
-	}
-	holders := make(map[uint64][]holder, len(wanted))
-	if len(wanted) == 0 {
-		return holders, 0, nil
-	}
-	denied := 0
-	for _, pid := range p.pids {
-		if err := ctx.Err(); err != nil {
-			return nil, 0, err
-		}
-		held, err := p.descriptors(pid, wanted)
-		if errors.Is(err, fs.ErrPermission) && !p.kernelThread(pid) {
-			denied++
-		}
-		for inode, name := range held {
-			holders[inode] = append(holders[inode], holder{pid, name})
-		}
-	}
-	return holders, denied, nil
-}
-
-// descriptors returns which of the wanted sockets pid holds, and the name of
-// one descriptor of each.
-func (p *procfs) descriptors(pid int, wanted map[uint64]bool) (map[uint64]string, error) {
-	dir, err := os.Open(p.path(pid, "fd"))
+// initialPIDs reports whether every process of the host is visible from here.
+func (e *engine) initialPIDs() bool {
+	link, err := os.Readlink(e.root + "/self/ns/pid")
 	if err != nil {
-		return nil, err
+		return false
 	}
-	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
-	if err != nil {
-		return nil, err
-	}
-	var held map[uint64]string // nil for most processes: they hold none
-	var target [64]byte        // "socket:[" and 20 digits fit; a longer target is no socket
-	for _, name := range names {
-		n, err := unix.Readlinkat(int(dir.Fd()), name, target[:])
-		if err != nil {
-			if errors.Is(err, fs.ErrPermission) {
-				return held, err
-			}
-			continue // closed since the directory was read
-		}
-		inode, ok := parseSocketLink(target[:n])
-		if !ok || !wanted[inode] {
+	id, ok := parseNamespaceLink([]byte(link))
+	return ok && id == initialPIDNamespace
+}
+
+// readHolders reads the processes that a walk found, where they are new or not
+// the same any more, and forgets those that it did not find.
+func (e *engine) readHolders(ctx context.Context) error {
+	now := time.Now()
+	var unread []holding
+	for _, h := range e.found {
+		if h.pid == 0 {
 			continue
 		}
-		if held == nil {
-			held = map[uint64]string{}
+		p := e.processes[h.pid]
+		if p != nil && p.walk == e.audit {
+			continue
 		}
-		held[inode] = name
+		if p != nil && e.same(p, h) {
+			p.walk = e.audit
+			continue
+		}
+		e.processes[h.pid] = &known{walk: e.audit}
+		unread = append(unread, h)
 	}
-	return held, nil
+	for pid, p := range e.processes {
+		if p.walk != e.audit {
+			delete(e.processes, pid)
+			e.changed = true
+		}
+	}
+	read, err := e.readAll(ctx, unread)
+	if err != nil {
+		return err
+	}
+	for i, h := range unread {
+		e.keep(h.pid, read[i], now)
+	}
+	return nil
 }
 
-// owner reads what is known of pid. The process may end, and its number go to
-// another one, while its files are read: the start time, the same before and
-// after, shows that all of them were of one process.
-func (p *procfs) owner(pid int) Owner {
-	before, err := p.stat(pid)
-	if err != nil {
-		return Owner{How: Raced, PID: pid}
+// same reports whether a process that was read before is the one of h, and
+// still runs the same program. A way that tells neither is followed by a look.
+func (e *engine) same(p *known, h holding) bool {
+	if p.owner.How == Raced {
+		return false
 	}
-	o := Owner{
-		How: Process, PID: pid, Parent: before.parent, Command: before.command,
-		Start: before.start, Started: p.boot.Add(ticks(before.start)),
+	if h.start != 0 {
+		return h.start == p.owner.Start && (h.exe == fileID{} || h.exe.inode == p.exe.inode)
 	}
-	p.readStatus(&o)
-	p.readExecutable(&o)
-	if b, err := os.ReadFile(p.path(pid, "cmdline")); err == nil {
-		o.Arguments = parseCommandLine(b)
+	s, err := e.reader.readParent(int(h.pid))
+	if err != nil || s.start != p.owner.Start {
+		return false
 	}
-	if b, err := os.ReadFile(p.path(pid, "cgroup")); err == nil {
-		o.Unit, o.Container = parseCgroup(b)
+	exe, err := e.reader.executable(h.pid)
+	return err != nil || exe == p.exe
+}
+
+// readAll reads processes on every core. All goroutines have ended when it
+// returns.
+func (e *engine) readAll(ctx context.Context, list []holding) ([]processFacts, error) {
+	read := make([]processFacts, len(list))
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), (len(list)+31)/32) {
+		all.Go(func() {
+			r := newProcessReader(e.proc)
+			for ctx.Err() == nil {
+				i := int(next.Add(1)) - 1
+				if i >= len(list) {
+					return
+				}
+				read[i] = r.read(list[i])
+			}
+		})
 	}
-	o.How = howOf(o)
-	after, err := p.stat(pid)
-	if err != nil || after.start != before.start {
-		return Owner{How: Raced, PID: pid}
+	all.Wait()
+	return read, ctx.Err()
+}
+
+// keep remembers what was read of a process.
+func (e *engine) keep(pid int32, p processFacts, now time.Time) {
+	o := &p.owner
+	if o.UID.Known {
+		o.User = e.userName(o.UID.ID)
+	}
+	if o.Start != 0 {
+		o.Started = e.boot.Add(ticks(o.Start))
+	}
+	if o.Executable != "" {
+		root := e.root + "/" + strconv.Itoa(int(pid)) + "/root"
+		o.WorldWritable = worldWritable(root, o.Executable, p.mode)
+	}
+	o.Parents = e.parents(o.Parent)
+	if p.err != nil {
+		e.gap(Gap{Source: "/proc/PID/status", Reason: p.err.Error(), Hides: HidesFacts})
+	}
+	k := e.processes[pid]
+	k.read = now
+	if equalProcesses(k.processFacts, p) {
+		return
+	}
+	k.processFacts, k.alone = p, []Owner{p.owner}
+	e.changed = true
+}
+
+// maxParents bounds the chain of parents.
+const maxParents = 16
+
+// parents returns the chain from a process up to the first.
+func (e *engine) parents(pid int) []Ancestor {
+	var chain []Ancestor
+	for pid > 0 && len(chain) < maxParents {
+		s, err := e.reader.readParent(pid)
+		if err != nil {
+			break
+		}
+		chain = append(chain, Ancestor{PID: pid, Command: s.command})
+		pid = s.parent
+	}
+	return chain
+}
+
+// userName returns the account's name, the number where it has none.
+func (e *engine) userName(uid uint32) string {
+	name, ok := e.users[uid]
+	if !ok {
+		name = lookUpUser(strconv.FormatUint(uint64(uid), 10))
+		e.users[uid] = name
+	}
+	return name
+}
+
+// readInTurn reads some of the known processes again, as many as it takes to
+// have read each within readAgain.
+func (e *engine) readInTurn(now time.Time) {
+	elapsed := now.Sub(e.turned)
+	e.turned = now
+	n := int(float64(len(e.processes))*float64(elapsed)/float64(readAgain)) + 1
+	for range min(n, len(e.processes)) {
+		if len(e.turn) == 0 {
+			for pid := range e.processes {
+				e.turn = append(e.turn, pid)
+			}
+		}
+		pid := e.turn[len(e.turn)-1]
+		e.turn = e.turn[:len(e.turn)-1]
+		if k := e.processes[pid]; k != nil && k.owner.Start != 0 {
+			e.keep(pid, e.reader.read(holding{pid: pid, start: k.owner.Start}), now)
+		}
+	}
+}
+
+// ownersOf returns the owners of a socket. The slices are shared between
+// sockets and snapshots, and never changed.
+func (e *engine) ownersOf(s *space, k *entry) []Owner {
+	if len(k.holders) == 1 && k.holders[0].pid != 0 {
+		if p := e.processes[k.holders[0].pid]; p != nil && !e.foreign(s, p) {
+			return p.alone
+		}
+	}
+	owners := make([]Owner, 0, len(k.holders))
+	for _, h := range k.holders {
+		p := e.processes[h.pid]
+		switch {
+		case h.pid == 0:
+			owners = append(owners, Owner{How: h.how})
+		case p == nil:
+			owners = append(owners, Owner{How: Raced, PID: int(h.pid)})
+		default:
+			owners = append(owners, e.inside(s, p))
+		}
+	}
+	inherit(owners)
+	return owners
+}
+
+// foreign reports whether the capabilities of p mean something else to the
+// namespace s than to the host.
+func (e *engine) foreign(s *space, p *known) bool {
+	return p.users != initialUserNamespace || s.users != 0 && s.users != initialUserNamespace
+}
+
+// inside returns the owner as the network namespace of its socket judges it: a
+// capability counts in the user namespace that owns the network namespace, for
+// processes that are in it or in one above it (user_namespaces(7)). Of those
+// above only the initial one is recognised.
+func (e *engine) inside(s *space, p *known) Owner {
+	o := p.owner
+	if s.users == 0 || p.users == 0 {
+		return o
+	}
+	o.NamespaceOwner = answer(s.users == p.users && s.users != initialUserNamespace)
+	if s.users != p.users && p.users != initialUserNamespace && o.BindCapability == Yes {
+		o.BindCapability = No
 	}
 	return o
 }
 
-func (p *procfs) stat(pid int) (procStat, error) {
-	b, err := os.ReadFile(p.path(pid, "stat"))
-	if err != nil {
-		return procStat{}, err
+// inherit marks the owners whose parent, or a service manager, holds the
+// socket too: they received it.
+func inherit(owners []Owner) {
+	for i := range owners {
+		o := &owners[i]
+		if o.How != Process {
+			continue
+		}
+		o.Inherits = answer(slices.ContainsFunc(owners, func(other Owner) bool {
+			return other.How == SocketUnit || slices.ContainsFunc(o.Parents, func(a Ancestor) bool { return a.PID == other.PID })
+		}))
 	}
-	s, err := parseStat(b)
-	if err != nil {
-		return procStat{}, fmt.Errorf("%s: %w", p.path(pid, "stat"), err)
-	}
-	return s, nil
-}
-
-func (p *procfs) readStatus(o *Owner) {
-	b, err := os.ReadFile(p.path(o.PID, "status"))
-	if err != nil {
-		return
-	}
-	s, err := parseStatus(b)
-	if err != nil {
-		p.gap(Gap{Source: p.path(o.PID, "status"), Reason: err.Error(), Hides: HidesFacts})
-		return
-	}
-	o.UID, o.BindCapability = s.uid, s.bindCapability
-	if o.UID.Known {
-		o.User = p.userName(o.UID.ID)
-	}
-}
-
-// userName returns the account's name, the number where it has none.
-func (p *procfs) userName(uid uint32) string {
-	name, known := p.users[uid]
-	if !known {
-		name = lookUpUser(strconv.FormatUint(uint64(uid), 10))
-		p.users[uid] = name
-	}
-	return name
 }

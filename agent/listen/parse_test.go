@@ -100,13 +100,13 @@ func TestParseStat(t *testing.T) {
 }
 
 func TestParseStatus(t *testing.T) {
-	got, err := parseStatus([]byte("Name:\tcaddy\nUid:\t0\t33\t33\t33\nCapEff:\t0000000000000400\n"))
-	want := procStatus{uid: UID{ID: 33, Known: true}, bindCapability: Yes}
+	got, err := parseStatus([]byte("Name:\tcaddy\nUid:\t0\t33\t33\t33\nCapPrm:\t0000000000000c00\nCapEff:\t0000000000000400\n"))
+	want := procStatus{uid: UID{ID: 33, Known: true}, effective: 1 << 10, permitted: 3 << 10, bindCapability: Yes}
 	if err != nil || got != want {
 		t.Errorf("got %+v, %v, want the effective uid and CAP_NET_BIND_SERVICE: %+v", got, err, want)
 	}
 	got, err = parseStatus([]byte("Name:\tx\nCapEff:\t000001ffffffffff\n"))
-	if want := (procStatus{bindCapability: Yes}); err != nil || got != want {
+	if want := (procStatus{effective: 1<<41 - 1, bindCapability: Yes}); err != nil || got != want {
 		t.Errorf("without a Uid line: got %+v, %v, want it unknown: %+v", got, err, want)
 	}
 	for _, bad := range []string{"Uid:\t1\n", "Uid:\tx\tx\tx\tx\n", "CapEff:\tx\n", "CapEff:\n"} {
@@ -126,14 +126,21 @@ func TestParseCgroup(t *testing.T) {
 		{"Docker with the cgroupfs driver", "0::/docker/" + id + "\n", "", id},
 		{"version 1: only systemd's hierarchy names the unit",
 			"12:memory:/system.slice/other.service\n1:name=systemd:/system.slice/ssh.service\n", "ssh.service", ""},
+		{"containerd for Kubernetes", "0::/kubepods.slice/kubepods-burstable.slice/cri-containerd-" + id + ".scope\n", "cri-containerd-" + id + ".scope", id},
+		{"a container in a container: the inner one", "0::/docker/" + strings.Repeat("ab", 32) + "/docker/" + id + "\n", "", id},
+		{"LXC", "0::/lxc.payload.web1/system.slice/nginx.service\n", "nginx.service", "web1"},
+		{"LXC before version 4", "1:name=systemd:/lxc/web1\n", "", "web1"},
+		{"systemd-nspawn by machinectl", "0::/machine.slice/systemd-nspawn@my\\x2dbox.service/payload\n", "systemd-nspawn@my\\x2dbox.service", "my-box"},
+		{"systemd-nspawn by hand", "0::/machine.slice/machine-box.scope\n", "machine-box.scope", "box"},
+		{"a virtual machine is no container", "0::/machine.slice/machine-qemu\\x2d1\\x2dvm.scope\n", "machine-qemu\\x2d1\\x2dvm.scope", ""},
 		{"the root group", "0::/\n", "", ""},
 		{"no control group line at all", "junk\n", "", ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.reason, func(t *testing.T) {
-			unit, container := parseCgroup([]byte(tt.in))
-			if unit != tt.unit || container != tt.container {
-				t.Errorf("got %q, %q, want %q, %q", unit, container, tt.unit, tt.container)
+			c := parseCgroup([]byte(tt.in))
+			if c.unit != tt.unit || c.container != tt.container {
+				t.Errorf("got %+v, want %q, %q", c, tt.unit, tt.container)
 			}
 		})
 	}
@@ -228,7 +235,12 @@ func FuzzParseProcess(f *testing.F) {
 		before := bytes.Clone(b)
 		_, _ = parseStat(b)
 		_, _ = parseStatus(b)
-		_, _ = parseCgroup(b)
+		_ = parseCgroup(b)
+		_, _ = parseLoginUID(b)
+		_ = parseNamespaceMounts(b)
+		_, _ = parseProtocolSockets(b, "TCP")
+		_ = parseLastProcess(b)
+		_ = numbers(b, func(int, []byte) {})
 		_, _ = parseSocketLink(b)
 		_ = parseCommandLine(b)
 		_, _ = parseBootTime(b)

@@ -67,3 +67,10 @@ func howOf(o Owner) How {
 		return Process
 	}
 }
+
+// parseLastProcess reads the last field of /proc/loadavg (proc_loadavg(5)): the
+// number that was last given to a process or thread.
+func parseLastProcess(b []byte) []byte {
+	b = bytes.TrimSpace(b)
+	return b[bytes.LastIndexByte(b, ' ')+1:]
+}

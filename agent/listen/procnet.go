@@ -2,6 +2,7 @@ package listen
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -119,4 +120,19 @@ func parseHexEndpoint(s string) (netip.Addr, registry.Port, error) {
 	}
 	a, _ := netip.AddrFromSlice(b) // 4 or 16 bytes, by the length check above
 	return a, registry.Port(p), nil
+}
+
+// parseProtocolSockets reads from /proc/net/protocols how many sockets of a
+// protocol there are; known is false where the protocol is not listed or not
+// counted.
+func parseProtocolSockets(b []byte, protocol string) (n int, known bool) {
+	for line := range bytes.Lines(b) {
+		f := bytes.Fields(line) // protocol, size, sockets
+		if len(f) < 3 || string(f[0]) != protocol {
+			continue
+		}
+		n, err := strconv.Atoi(string(f[2]))
+		return n, err == nil && n >= 0
+	}
+	return 0, false
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"path"
 	"regexp"
 	"strconv"
 	"strings"
@@ -53,8 +54,9 @@ func clip(b []byte) []byte { return b[:min(len(b), 80)] }
 
 // procStatus is what /proc/PID/status says of a process.
 type procStatus struct {
-	uid            UID
-	bindCapability Answer
+	uid                  UID
+	effective, permitted uint64 // capability sets
+	bindCapability       Answer // Unknown: the sets are too
 }
 
 const capNetBindService = 10 // include/uapi/linux/capability.h
@@ -77,7 +79,7 @@ func parseStatus(b []byte) (procStatus, error) {
 				return s, fmt.Errorf("uid %q is no number", f[1])
 			}
 			s.uid = UID{ID: uint32(id), Known: true}
-		case "CapEff":
+		case "CapEff", "CapPrm":
 			if len(f) != 1 {
 				return s, fmt.Errorf("no capability set: %q", clip(line))
 			}
@@ -85,40 +87,136 @@ func parseStatus(b []byte) (procStatus, error) {
 			if err != nil {
 				return s, fmt.Errorf("capability set %q is no hexadecimal number", f[0])
 			}
-			s.bindCapability = answer(set&(1<<capNetBindService) != 0)
+			if string(key) == "CapPrm" {
+				s.permitted = set
+				continue
+			}
+			s.effective, s.bindCapability = set, answer(set&(1<<capNetBindService) != 0)
 		}
 	}
 	return s, nil
+}
+
+// control is where a process stands in the tree of control groups.
+type control struct {
+	path      string
+	unit      string // of systemd
+	container string
+}
+
+// parseCgroup reads /proc/PID/cgroup (cgroups(7)): lines of
+// hierarchy:controllers:path, of which "0::path" is version 2 and
+// "N:name=systemd:path" systemd's own of version 1.
+func parseCgroup(b []byte) control {
+	var c control
+	for line := range bytes.Lines(b) {
+		f := bytes.SplitN(bytes.TrimSuffix(line, []byte("\n")), []byte(":"), 3)
+		if len(f) != 3 || string(f[0]) != "0" && string(f[1]) != "name=systemd" {
+			continue
+		}
+		group := string(f[2])
+		if len(group) > len(c.path) {
+			c.path = group
+		}
+		if u := unitOf(group); u != "" {
+			c.unit = u
+		}
+		if id := containerOf(group); id != "" {
+			c.container = id
+		}
+	}
+	return c
 }
 
 // containerID matches the 64 hexadecimal digits by which Docker, Podman,
 // containerd and CRI-O name a container's control group.
 var containerID = regexp.MustCompile(`[0-9a-f]{64}`)
 
-// parseCgroup reads the systemd unit and the container id from
-// /proc/PID/cgroup (cgroups(7)): lines of hierarchy:controllers:path, of which
-// "0::path" is version 2 and "N:name=systemd:path" systemd's own of version 1.
-func parseCgroup(b []byte) (unit, container string) {
-	for line := range strings.Lines(string(b)) {
-		f := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
-		if len(f) != 3 || f[0] != "0" && f[1] != "name=systemd" {
+// containerOf returns the id or name of the container that a control group
+// belongs to: of the innermost, where one runs in another.
+//
+//   - Docker, containerd, Podman, CRI-O: ".../docker-ID.scope", ".../docker/ID",
+//     ".../cri-containerd-ID.scope", ".../libpod-ID.scope", ".../crio-ID.scope"
+//   - LXC: "/lxc.payload.NAME", "/lxc/NAME" (lxc.container.conf(5))
+//   - systemd-nspawn: ".../machine-NAME.scope", ".../systemd-nspawn@NAME.service"
+//     (systemd-nspawn(1)); the name is escaped as in unit names
+func containerOf(group string) string {
+	container := ""
+	parts := strings.Split(group, "/")
+	for i, part := range parts {
+		if id := containerID.FindString(part); id != "" {
+			container = id
 			continue
 		}
-		if u := unitOf(f[2]); u != "" {
-			unit = u
-		}
-		if id := containerID.FindString(f[2]); id != "" {
-			container = id
+		if name, ok := strings.CutPrefix(part, "lxc.payload."); ok {
+			container = name
+		} else if part == "lxc" && i+1 < len(parts) {
+			container = parts[i+1]
+		} else if name, ok := between(part, "machine-", ".scope"); ok && !strings.HasPrefix(name, "qemu") {
+			container = unescapeUnit(name) // those of libvirt's virtual machines begin with "qemu"
+		} else if name, ok := between(part, "systemd-nspawn@", ".service"); ok {
+			container = unescapeUnit(name)
 		}
 	}
-	return unit, container
+	return container
+}
+
+func between(s, prefix, suffix string) (string, bool) {
+	s, ok := strings.CutPrefix(s, prefix)
+	if !ok {
+		return "", false
+	}
+	return strings.CutSuffix(s, suffix)
+}
+
+// unescapeUnit undoes the escapes of a part of a unit's name: "\x2d" is "-"
+// (systemd.unit(5), "String escaping for inclusion in unit names"). "-" itself
+// stands for "/", which no name of a machine holds.
+func unescapeUnit(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+3 < len(s) && s[i+1] == 'x' {
+			if c, err := strconv.ParseUint(s[i+2:i+4], 16, 8); err == nil {
+				b.WriteByte(byte(c))
+				i += 3
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// parseLoginUID reads /proc/PID/loginuid (proc_pid_loginuid(5)); 4294967295
+// says that nobody logged in.
+func parseLoginUID(b []byte) (UID, error) {
+	n, err := strconv.ParseUint(string(bytes.TrimSpace(b)), 10, 32)
+	if err != nil {
+		return UID{}, fmt.Errorf("login uid %q is no number", clip(b))
+	}
+	return UID{ID: uint32(n), Known: n != 1<<32-1}, nil
+}
+
+// parseNamespaceLink reads the inode from the target of a namespace's link,
+// "net:[4026531992]" (namespaces(7)); ok is false for any other text.
+func parseNamespaceLink(target []byte) (inode uint64, ok bool) {
+	_, digits, ok := bytes.Cut(target, []byte(":["))
+	if !ok {
+		return 0, false
+	}
+	digits, ok = bytes.CutSuffix(digits, []byte("]"))
+	if !ok {
+		return 0, false
+	}
+	inode, err := strconv.ParseUint(string(digits), 10, 64)
+	return inode, err == nil
 }
 
 // unitOf returns the innermost service, socket or scope of a control group's
 // path. systemd escapes a name that could be taken for a kernel file with a
 // leading "_" (cg_escape); no such name ends in these suffixes.
-func unitOf(path string) string {
-	parts := strings.Split(path, "/")
+func unitOf(group string) string {
+	parts := strings.Split(group, "/")
 	for i := len(parts) - 1; i >= 0; i-- {
 		for _, suffix := range [...]string{".service", ".socket", ".scope"} {
 			if strings.HasSuffix(parts[i], suffix) {
@@ -127,6 +225,57 @@ func unitOf(path string) string {
 		}
 	}
 	return ""
+}
+
+// namespaceMount is a network namespace that is mounted at a path.
+type namespaceMount struct {
+	id   uint64 // inode
+	path string
+}
+
+// parseNamespaceMounts returns the network namespaces in /proc/PID/mountinfo
+// (proc_pid_mountinfo(5)): lines of "id parent device root mountpoint options
+// fields - type source options" with the type nsfs and a root "net:[INODE]".
+func parseNamespaceMounts(b []byte) []namespaceMount {
+	var mounts []namespaceMount
+	for line := range bytes.Lines(b) {
+		if !bytes.Contains(line, []byte(" - nsfs ")) {
+			continue
+		}
+		f := bytes.Fields(line)
+		if len(f) < 5 || !bytes.HasPrefix(f[3], []byte("net:")) {
+			continue
+		}
+		if id, ok := parseNamespaceLink(f[3]); ok {
+			mounts = append(mounts, namespaceMount{id, unescapeMount(f[4])})
+		}
+	}
+	return mounts
+}
+
+// unescapeMount undoes the octal escapes of space, tab, newline and backslash
+// (mangle_path in fs/seq_file.c).
+func unescapeMount(b []byte) string {
+	var s strings.Builder
+	for i := 0; i < len(b); i++ {
+		if b[i] == '\\' && i+3 < len(b) {
+			if c, err := strconv.ParseUint(string(b[i+1:i+4]), 8, 8); err == nil {
+				s.WriteByte(byte(c))
+				i += 3
+				continue
+			}
+		}
+		s.WriteByte(b[i])
+	}
+	return s.String()
+}
+
+// label names the namespace as ip-netns(8) does, or as the kernel does.
+func (m namespaceMount) label() string {
+	if dir, name := path.Split(m.path); dir == "/run/netns/" || dir == "/var/run/netns/" {
+		return "netns:" + name
+	}
+	return "net:[" + strconv.FormatUint(m.id, 10) + "]"
 }
 
 // parseSocketLink reads the inode from the target of a descriptor's link,

@@ -83,16 +83,3 @@ func TestWithoutRights(t *testing.T) {
 		t.Errorf("nobody sees:\n%swant a line %q", out, want)
 	}
 }
-
-// TestGoneProcessIsRaced asks for an owner that ended after its descriptors
-// were read.
-func TestGoneProcessIsRaced(t *testing.T) {
-	cmd := exec.Command("true")
-	if err := cmd.Run(); err != nil {
-		t.Skipf("no true(1) on this host: %v", err)
-	}
-	p := &procfs{root: "/proc", users: map[uint32]string{}}
-	if o := p.owner(cmd.Process.Pid); o.How != Raced {
-		t.Errorf("owner of a process that has ended: %+v, want raced", o)
-	}
-}

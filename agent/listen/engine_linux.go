@@ -1,0 +1,326 @@
+package listen
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/portaudit/portaudit/agent/listen/sockdiag"
+)
+
+// engine enumerates, and remembers between enumerations what does not change:
+// the network namespaces, the sockets by the kernel's cookie, who holds them,
+// and the processes by number and start time.
+//
+// One enumeration dumps the tables of the listening sockets, which the kernel
+// keeps apart from connections. Only when a socket is new, or at a beat, are
+// the descriptors of all processes walked; between beats the processes that
+// are known are read again in turn.
+type engine struct {
+	options Options
+	root    string // where procfs is mounted
+	proc    int    // descriptor of root
+	boot    time.Time
+	finder  finder
+	queries []query
+	sources []source // how each query is answered
+
+	self   uint64 // inode of this process's network namespace
+	host   uint64 // of the host's
+	spaces map[uint64]*space
+	held   map[uint64]bool // namespaces whose sockets the last walk saw, where it tells
+	pids   []int32
+	placed map[int32]bool // processes whose namespace is known
+	newest string         // the last process number that was given out
+
+	audit      uint64 // number of this enumeration
+	beat       time.Time
+	changed    bool // since the last snapshot was built
+	generation uint64
+	last       Snapshot
+
+	holders   []holder // of all entries; replaced as a whole by each walk
+	processes map[int32]*known
+	turn      []int32 // processes in the order in which they are read again
+	turned    time.Time
+	reader    *processReader
+	users     map[uint32]string
+
+	blind      int   // processes whose network namespace could not be read
+	denied     int   // processes whose descriptors could not be read
+	hidden     bool  // whether processes of other users are hidden
+	gaps       []Gap // of this enumeration
+	staticGaps []Gap
+	lastGaps   []Gap
+	notes      []Note // about queries
+	wayNote    Note
+
+	rows   []sockdiag.Row  // reused
+	inodes map[uint64]bool // reused
+	found  []holding       // reused
+}
+
+// known is a process that holds sockets.
+type known struct {
+	processFacts
+	alone []Owner // it, as the only owner of a socket; shared by its sockets
+	read  time.Time
+	walk  uint64 // number of the enumeration whose walk saw it
+}
+
+// procRoot is where procfs is mounted (proc(5)).
+const procRoot = "/proc"
+
+func open(o Options) (*Lister, error) {
+	e, err := openEngine(o, procRoot)
+	if err != nil {
+		return nil, err
+	}
+	return &Lister{list: e.list, close: e.close}, nil
+}
+
+// openEngine prepares an engine that reads the procfs at root.
+func openEngine(o Options, root string) (*engine, error) {
+	proc, err := unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w (is proc mounted there?)", root, err)
+	}
+	e := &engine{
+		options: o, root: root, proc: proc, queries: queries(), reader: newProcessReader(proc),
+		spaces: map[uint64]*space{}, held: map[uint64]bool{}, placed: map[int32]bool{},
+		processes: map[int32]*known{}, users: map[uint32]string{}, inodes: map[uint64]bool{},
+	}
+	e.sources = make([]source, len(e.queries))
+	if err := e.begin(); err != nil {
+		unix.Close(proc)
+		return nil, err
+	}
+	return e, nil
+}
+
+func (e *engine) begin() error {
+	b, err := os.ReadFile(e.root + "/stat")
+	if err != nil {
+		return fmt.Errorf("read the boot time: %w (is proc mounted on %s?)", err, e.root)
+	}
+	if e.boot, err = parseBootTime(b); err != nil {
+		return fmt.Errorf("%s/stat: %w", e.root, err)
+	}
+	self, err := os.Readlink(e.root + "/self/ns/net")
+	if err != nil {
+		return fmt.Errorf("read this process's network namespace: %w", err)
+	}
+	e.self, _ = parseNamespaceLink([]byte(self))
+	e.host = e.self // process 1 may not say; this process runs where it was started
+	if first, err := os.Readlink(e.root + "/1/ns/net"); err == nil {
+		e.host, _ = parseNamespaceLink([]byte(first))
+	}
+	e.add(&space{id: e.self, rules: Namespace{Label: e.label(e.self)}})
+	return e.choose()
+}
+
+func (e *engine) close() error {
+	for id, s := range e.spaces {
+		e.drop(id, s)
+	}
+	err := e.finder.close()
+	if closeErr := unix.Close(e.proc); err == nil && closeErr != nil {
+		err = os.NewSyscallError("close", closeErr)
+	}
+	return err
+}
+
+// list makes one enumeration.
+func (e *engine) list(ctx context.Context) (Snapshot, error) {
+	now := time.Now()
+	e.audit++
+	e.gaps = e.gaps[:0]
+	beat := e.audit == 1 || now.Sub(e.beat) >= e.options.Beat
+	if err := e.look(beat); err != nil {
+		return Snapshot{}, err
+	}
+	fresh := e.dump()
+	if err := ctx.Err(); err != nil {
+		return Snapshot{}, err
+	}
+	if fresh {
+		e.markMultipath()
+	}
+	if fresh || beat {
+		if err := e.walk(ctx); err != nil {
+			return Snapshot{}, err
+		}
+	}
+	if beat {
+		e.beat = now
+	} else {
+		e.readInTurn(now)
+	}
+	e.coverage()
+	if !e.changed && !slices.EqualFunc(e.gaps, e.lastGaps, sameGap) {
+		e.changed = true
+	}
+	if e.changed || e.generation == 0 {
+		e.build()
+	}
+	e.last.Time = now
+	return e.last, nil
+}
+
+// look finds the network namespaces: all of them at a beat, and in between
+// those of processes that were started since.
+func (e *engine) look(beat bool) error {
+	if beat {
+		if err := e.discover(); err != nil {
+			return err
+		}
+		e.openSpaces(true)
+		e.staticGaps = e.staticGaps[:0]
+		e.ask()
+		return nil
+	}
+	newest := e.lastProcess()
+	if newest == e.newest && newest != "" {
+		return nil
+	}
+	e.newest = newest
+	pids, err := listNumbers(e.proc, []byte(".\x00"), e.pids[:0])
+	if err != nil {
+		return fmt.Errorf("list processes: %w", err)
+	}
+	e.pids = pids
+	for _, pid := range pids {
+		if !e.placed[pid] {
+			e.place(pid)
+		}
+	}
+	e.openSpaces(false)
+	return nil
+}
+
+// lastProcess returns what /proc/loadavg tells of the number that was last
+// given to a process or thread (proc_loadavg(5)), "" if it tells nothing.
+func (e *engine) lastProcess() string {
+	var b [128]byte
+	n, err := readFileAt(e.proc, []byte("loadavg\x00"), b[:])
+	if err != nil {
+		return ""
+	}
+	last := parseLastProcess(b[:n])
+	if string(last) == e.newest {
+		return e.newest // the same string: no allocation
+	}
+	return string(last)
+}
+
+func (e *engine) label(id uint64) string {
+	if id == e.host {
+		return HostNamespace
+	}
+	return fmt.Sprintf("net:[%d]", id)
+}
+
+// gap records a gap, once for each source.
+func (e *engine) gap(g Gap) {
+	same := func(other Gap) bool { return other.Source == g.Source && other.Hides == g.Hides }
+	if !slices.ContainsFunc(e.gaps, same) {
+		e.gaps = append(e.gaps, g)
+	}
+}
+
+// sameGap compares gaps without the counts, which change with every process
+// that starts.
+func sameGap(a, b Gap) bool {
+	a.Count, b.Count = 0, 0
+	return a == b
+}
+
+// coverage records what this enumeration could not see.
+func (e *engine) coverage() {
+	for _, g := range e.staticGaps {
+		e.gap(g)
+	}
+	for _, s := range e.spaces {
+		if s.gap != nil {
+			e.gap(*s.gap)
+		}
+	}
+	if e.blind > 0 {
+		e.gap(Gap{
+			Source: "/proc/PID/ns/net", Hides: HidesSockets, Count: e.blind,
+			Reason: refusal("network namespace") + ": listeners in containers may be missing",
+			Fix:    remedy("CAP_SYS_PTRACE"),
+		})
+	}
+	if e.denied > 0 {
+		e.gap(Gap{
+			Source: "/proc/PID/fd", Hides: HidesOwners, Count: e.denied,
+			Reason: refusal("descriptors"),
+			Fix:    remedy("CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"),
+		})
+	}
+	if e.hidden {
+		e.gap(Gap{
+			Source: "/proc", Hides: HidesOwners,
+			Reason: "the processes of other users are hidden (process 1 is absent: /proc is mounted with hidepid)",
+			Fix:    "run as root, or as a member of the group that /proc is mounted with (gid=)",
+		})
+	}
+	slices.SortFunc(e.gaps, compareGaps)
+}
+
+// refusal says who would not show what. Some hosts refuse a look into process 1
+// even to root.
+func refusal(what string) string {
+	if os.Geteuid() == 0 {
+		return "some processes do not show their " + what + " even to root"
+	}
+	return "processes of other users do not show their " + what
+}
+
+func remedy(capabilities string) string {
+	if os.Geteuid() == 0 {
+		return ""
+	}
+	return "run as root, or with " + capabilities
+}
+
+// build makes a new snapshot of all that is known.
+func (e *engine) build() {
+	var sockets []Socket
+	var namespaces []Namespace
+	for _, s := range e.spaces {
+		namespaces = append(namespaces, s.rules)
+		for _, k := range s.known {
+			socket := s.socketOf(k)
+			socket.Owners = e.ownersOf(s, k)
+			sockets = append(sockets, socket)
+		}
+	}
+	slices.SortFunc(namespaces, func(a, b Namespace) int { return compareLabels(a.Label, b.Label) })
+	e.generation++
+	e.last = Snapshot{
+		Generation: e.generation, Sockets: merge(sockets), Namespaces: namespaces,
+		Coverage: Coverage{
+			Sources: e.sourceNames(), Gaps: slices.Clone(e.gaps), Notes: append([]Note{e.wayNote}, e.notes...),
+		},
+	}
+	e.lastGaps = append(e.lastGaps[:0], e.gaps...)
+	e.changed = false
+}
+
+// sourceNames says what was asked.
+func (e *engine) sourceNames() []string {
+	names := []string{"sock_diag"}
+	if slices.Contains(e.sources, byTable) {
+		names = append(names, "/proc/net")
+	}
+	if e.finder.everywhere() {
+		return append(names, "BPF iterator", "/proc/PID")
+	}
+	return append(names, "/proc/PID/fd")
+}

@@ -1,0 +1,194 @@
+package listen
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// processFacts is what was read of one process.
+type processFacts struct {
+	owner Owner
+	exe   fileID
+	root  fileID
+	users uint64 // inode of its user namespace, 0 if unknown
+	mode  uint32 // of the executable
+	err   error  // of a file that could be read and was of no known form
+}
+
+// processReader reads processes; it is for one goroutine.
+type processReader struct {
+	proc   int // descriptor of /proc
+	buffer []byte
+	link   []byte
+	path   [64]byte
+}
+
+func newProcessReader(proc int) *processReader {
+	// A command line has no bound; its first 64 KiB tell it well enough.
+	return &processReader{proc: proc, buffer: make([]byte, 64<<10), link: make([]byte, unix.PathMax)}
+}
+
+// read reads what is known of the process that h names. The directory in /proc
+// stays bound to the process that it was opened for: when that ends, and its
+// number goes to another one, files in it can no longer be read
+// (fs/proc/base.c, get_proc_task). So all that is read is of one process, and
+// it is the right one if it has the descriptor or the start time of h.
+func (r *processReader) read(h holding) processFacts {
+	raced := processFacts{owner: Owner{How: Raced, PID: int(h.pid)}}
+	dir, err := openAt(r.proc, append(appendNumber(r.path[:0], int(h.pid)), 0), unix.O_PATH|unix.O_DIRECTORY)
+	if err != nil {
+		return raced
+	}
+	defer unix.Close(dir)
+	b, err := r.file(dir, "stat\x00")
+	if err != nil {
+		return raced
+	}
+	s, err := parseStat(b)
+	if err != nil {
+		return processFacts{owner: raced.owner, err: err}
+	}
+	if h.start != 0 && s.start != h.start || h.start == 0 && !r.holdsNow(dir, h) {
+		return raced
+	}
+	p := processFacts{owner: Owner{How: Process, PID: int(h.pid), Parent: s.parent, Command: s.command, Start: s.start}}
+	r.readStatus(dir, &p)
+	r.readRest(dir, &p)
+	if err := r.readExecutable(dir, &p); errors.Is(err, unix.ESRCH) || errors.Is(err, fs.ErrNotExist) && !s.kernelThread {
+		return raced // it ended while it was read: a process that lives has an executable
+	}
+	p.owner.How = howOf(p.owner)
+	return p
+}
+
+// file reads a file of the process whose directory is open. name ends with a NUL.
+func (r *processReader) file(dir int, name string) ([]byte, error) {
+	n, err := readFileAt(dir, append(r.path[:0], name...), r.buffer)
+	return r.buffer[:n], err
+}
+
+// holdsNow reports whether the descriptor still leads to the socket.
+func (r *processReader) holdsNow(dir int, h holding) bool {
+	path := append(appendNumber(append(r.path[:0], "fd/"...), int(h.fd)), 0)
+	inode, ok := parseSocketLink(readLinkAt(dir, path, r.link))
+	return ok && inode == h.inode
+}
+
+func (r *processReader) readStatus(dir int, p *processFacts) {
+	b, err := r.file(dir, "status\x00")
+	if err != nil {
+		return
+	}
+	s, err := parseStatus(b)
+	if err != nil {
+		p.err = err
+		return
+	}
+	p.owner.UID, p.owner.BindCapability = s.uid, s.bindCapability
+	p.owner.Effective, p.owner.Permitted = s.effective, s.permitted
+}
+
+// readRest reads the files that a kernel may lack or a process may hide.
+func (r *processReader) readRest(dir int, p *processFacts) {
+	if b, err := r.file(dir, "cmdline\x00"); err == nil {
+		p.owner.Arguments = parseCommandLine(b)
+	}
+	if b, err := r.file(dir, "cgroup\x00"); err == nil {
+		c := parseCgroup(b)
+		p.owner.Cgroup, p.owner.Unit, p.owner.Container = c.path, c.unit, c.container
+	}
+	if b, err := r.file(dir, "loginuid\x00"); err == nil {
+		p.owner.Login, p.err = parseLoginUID(b)
+	}
+	p.users, _ = parseNamespaceLink(readLinkAt(dir, append(r.path[:0], "ns/user\x00"...), r.link))
+}
+
+// readExecutable reads which file the process runs and whether it still has a
+// name. An error is that of the link alone.
+func (r *processReader) readExecutable(dir int, p *processFacts) error {
+	var running, root unix.Stat_t
+	n, err := unix.Readlinkat(dir, "exe", r.link)
+	if err != nil {
+		return err
+	}
+	target := string(r.link[:n])
+	p.owner.Executable = target
+	if err := unix.Fstatat(dir, "exe", &running, 0); err != nil {
+		return nil // nobody may look at the file: all that is known of it is its name
+	}
+	if unix.Fstatat(dir, "root", &root, 0) == nil {
+		p.root = fileID{root.Dev, root.Ino}
+	}
+	p.exe, p.mode = fileID{running.Dev, running.Ino}, running.Mode
+	o := &p.owner
+	// The kernel appends " (deleted)" (d_path), but a file may also be called
+	// that: what counts is that no directory names the inode any more.
+	o.Deleted = answer(running.Nlink == 0)
+	o.Memory = No
+	if o.Deleted == Yes {
+		o.Executable = strings.TrimSuffix(target, " (deleted)")
+		// The kernel names such a file "/memfd:" and what memfd_create(2) was given.
+		o.Memory = answer(strings.HasPrefix(target, "/memfd:"))
+		// Through root/, so that the path is looked up where the process sees it.
+		var onDisk unix.Stat_t
+		err := unix.Fstatat(dir, "root"+o.Executable, &onDisk, 0)
+		o.Replaced = answer(err == nil && (fileID{onDisk.Dev, onDisk.Ino}) != p.exe)
+	}
+	return nil
+}
+
+// equalProcesses reports whether a snapshot tells the same of both.
+func equalProcesses(a, b processFacts) bool {
+	return a.exe == b.exe && a.users == b.users && a.owner.equal(b.owner)
+}
+
+// worldWritable reports whether every user may write to the file or into any
+// directory above it, as the process whose root is named sees them. A sticky
+// directory counts: it keeps users from removing each other's files and from
+// nothing else.
+func worldWritable(root, executable string, mode uint32) Answer {
+	if mode&unix.S_IWOTH != 0 {
+		return Yes
+	}
+	if !path.IsAbs(executable) {
+		return Unknown
+	}
+	for dir := path.Dir(executable); ; dir = path.Dir(dir) {
+		var s unix.Stat_t
+		if err := unix.Stat(root+dir, &s); err != nil {
+			if dir == path.Dir(executable) {
+				return Unknown // memfd, or a directory that is gone
+			}
+		} else if s.Mode&unix.S_IWOTH != 0 {
+			return Yes
+		}
+		if dir == "/" {
+			return No
+		}
+	}
+}
+
+// readParent returns the parent, the start and the name of a process.
+func (r *processReader) readParent(pid int) (procStat, error) {
+	path := append(appendNumber(r.path[:0], pid), "/stat\x00"...)
+	n, err := readFileAt(r.proc, path, r.buffer)
+	if err != nil {
+		return procStat{}, os.NewSyscallError("read", err)
+	}
+	return parseStat(r.buffer[:n])
+}
+
+// executable returns which file a process runs.
+func (r *processReader) executable(pid int32) (fileID, error) {
+	path := append(appendNumber(r.path[:0], int(pid)), "/exe"...)
+	var s unix.Stat_t
+	if err := unix.Fstatat(r.proc, string(path), &s, 0); err != nil {
+		return fileID{}, err
+	}
+	return fileID{s.Dev, s.Ino}, nil
+}

@@ -1,0 +1,301 @@
+package listen
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"runtime"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/portaudit/portaudit/agent/listen/sockdiag"
+)
+
+// space is a network namespace that was found.
+type space struct {
+	id   uint64 // inode
+	path string // of a file that leads to it, "" for this process's own
+	pid  int32  // a process in it, 0 for this process's own or if there is none
+	// conn answers for the namespace from any thread; nil where it could not be
+	// entered. An open one keeps the namespace alive: see engine.discover.
+	conn  *sockdiag.Conn
+	rules Namespace
+	users uint64 // inode of the user namespace that owns it, 0 if unknown
+	links []net.Interface
+
+	known   map[uint64]*entry // sockets by cookie
+	entered bool              // whether that was tried
+	gap     *Gap              // why not everything of it could be read, nil if it was
+}
+
+// Inodes of the initial namespaces: include/uapi/linux/nsfs.h, once
+// include/linux/proc_ns.h.
+const (
+	initialUserNamespace = 0xEFFFFFFD
+	initialPIDNamespace  = 0xEFFFFFFC
+)
+
+// nsGetUserNamespace is NS_GET_USERNS (ioctl_ns(2)).
+const nsGetUserNamespace = 0xb701
+
+// enter opens a connection to the kernel inside the namespace and reads what
+// only a thread inside can: its rules for ports and its devices.
+func (s *space) enter(root string) error {
+	read := func() error {
+		if root != procRoot {
+			return s.readInside(root) // another procfs than this kernel's tells of other sockets
+		}
+		conn, err := sockdiag.Open()
+		if err != nil {
+			return err
+		}
+		if s.conn != nil {
+			err = s.conn.Close()
+		}
+		s.conn = conn
+		return errors.Join(err, s.readInside(root))
+	}
+	return s.inside(read)
+}
+
+// refresh reads again what may have changed since the namespace was entered.
+func (s *space) refresh(root string) error {
+	return s.inside(func() error { return s.readInside(root) })
+}
+
+// inside calls do in a thread that is in the namespace.
+func (s *space) inside(do func() error) error {
+	if s.path == "" {
+		return do()
+	}
+	return inNetworkNamespace(s.path, s.id, do)
+}
+
+// readInside reads the rules and devices that hold for the calling thread.
+func (s *space) readInside(root string) error {
+	rules := Namespace{Label: s.rules.Label, Container: s.rules.Container}
+	err := readRules(root, &rules)
+	s.rules = rules
+	links, linkErr := net.Interfaces()
+	s.links = links
+	return errors.Join(err, linkErr)
+}
+
+// owner returns the inode of the user namespace that owns the network
+// namespace at the path, 0 if that cannot be told.
+func userNamespaceOf(path string) uint64 {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	fd, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), nsGetUserNamespace, 0)
+	if errno != 0 {
+		return 0 // EPERM: an ancestor of this process's own
+	}
+	defer unix.Close(int(fd))
+	var s unix.Stat_t
+	if err := unix.Fstat(int(fd), &s); err != nil {
+		return 0
+	}
+	return s.Ino
+}
+
+// device returns the name of a network device of the namespace.
+func (s *space) device(index uint32) string {
+	for _, l := range s.links {
+		if l.Index == int(index) {
+			return l.Name
+		}
+	}
+	return fmt.Sprintf("#%d", index)
+}
+
+// discover finds every network namespace of the host: those of its processes
+// and those that are mounted. One that no process lives in and that is mounted
+// nowhere is closed, for an open connection would keep it alive; if a
+// descriptor leads to one of its sockets, the next walk finds it again.
+func (e *engine) discover() error {
+	pids, err := listNumbers(e.proc, []byte(".\x00"), e.pids[:0])
+	if err != nil {
+		return fmt.Errorf("list processes: %w", err)
+	}
+	e.pids = pids
+	e.blind = 0
+	found := map[uint64]bool{e.self: true}
+	clear(e.placed)
+	for _, pid := range pids {
+		if id := e.place(pid); id != 0 {
+			found[id] = true
+		}
+	}
+	for _, m := range e.mounts() {
+		found[m.id] = true
+		if s := e.spaces[m.id]; s == nil {
+			e.add(&space{id: m.id, path: m.path, rules: Namespace{Label: m.label()}})
+		} else if s.path != "" {
+			s.path, s.rules.Label = m.path, m.label()
+		}
+	}
+	for id, s := range e.spaces {
+		if !found[id] && !e.held[id] {
+			e.drop(id, s)
+		}
+	}
+	return nil
+}
+
+// place notes which network namespace a process is in, and adds one that is
+// new. It returns 0 where that cannot be seen.
+func (e *engine) place(pid int32) uint64 {
+	var path [32]byte
+	var link [64]byte
+	target := readLinkAt(e.proc, append(appendNumber(path[:0], int(pid)), "/ns/net\x00"...), link[:])
+	id, ok := parseNamespaceLink(target)
+	if !ok {
+		if e.refuses(pid) {
+			e.blind++
+		}
+		return 0
+	}
+	e.placed[pid] = true
+	s := e.spaces[id]
+	if s == nil {
+		s = &space{id: id, rules: Namespace{Label: "net:[" + strconv.FormatUint(id, 10) + "]"}}
+		e.add(s)
+	}
+	if s.pid == 0 && id != e.self {
+		s.pid = pid
+		if s.path == "" {
+			s.path = e.root + "/" + strconv.Itoa(int(pid)) + "/ns/net"
+		}
+		if b, err := os.ReadFile(e.root + "/" + strconv.Itoa(int(pid)) + "/cgroup"); err == nil {
+			s.rules.Container = parseCgroup(b).container
+		}
+	}
+	return id
+}
+
+// refuses reports whether a process is there that does not show its namespace.
+func (e *engine) refuses(pid int32) bool {
+	var path [32]byte
+	fd, err := openAt(e.proc, append(appendNumber(path[:0], int(pid)), "/ns/net\x00"...), unix.O_RDONLY)
+	if err == nil {
+		return unix.Close(fd) != nil
+	}
+	return errors.Is(err, fs.ErrPermission) && !kernelThread(e.proc, pid)
+}
+
+// add enters a new namespace.
+func (e *engine) add(s *space) {
+	s.known = map[uint64]*entry{}
+	e.spaces[s.id] = s
+	e.changed = true
+}
+
+func (e *engine) drop(id uint64, s *space) {
+	if s.conn != nil {
+		// Nothing was written to it: there is nothing that a failure could lose.
+		_ = s.conn.Close()
+	}
+	delete(e.spaces, id)
+	e.changed = true
+}
+
+// open enters the namespaces that were not yet entered; a beat reads the rules
+// of the others again.
+func (e *engine) openSpaces(beat bool) {
+	for _, s := range e.spaces {
+		before := s.rules
+		var err error
+		switch {
+		case !s.entered:
+			s.entered = true
+			e.findPath(s)
+			path := s.path
+			if path == "" {
+				path = e.root + "/self/ns/net"
+			}
+			s.users = userNamespaceOf(path)
+			err = s.enter(e.root)
+		case beat && s.conn == nil && e.root == procRoot:
+			e.findPath(s)
+			err = s.enter(e.root) // the rights of this process may have changed
+		case beat:
+			err = s.refresh(e.root)
+		default:
+			continue
+		}
+		s.gap = nil
+		if err != nil {
+			s.gap = &Gap{
+				Source: "network namespace " + s.rules.Label, Reason: err.Error(), Hides: HidesFacts,
+				Fix: remedy("CAP_SYS_ADMIN"),
+			}
+		}
+		e.changed = e.changed || !equalRules(before, s.rules)
+	}
+}
+
+// findPath finds another process of the namespace if the one by which it was
+// found has ended.
+func (e *engine) findPath(s *space) {
+	if s.path == "" {
+		return
+	}
+	if target, err := os.Stat(s.path); err == nil && target.Sys().(*syscall.Stat_t).Ino == s.id {
+		return
+	}
+	for _, pid := range e.pids {
+		path := e.root + "/" + strconv.Itoa(int(pid)) + "/ns/net"
+		if target, err := os.Readlink(path); err == nil {
+			if id, ok := parseNamespaceLink([]byte(target)); ok && id == s.id {
+				s.path, s.pid = path, pid
+				return
+			}
+		}
+	}
+}
+
+// inNetworkNamespace calls do in a thread that has entered the network
+// namespace at path, whose inode is id. The goroutine ends before the call returns; it never
+// unlocks its thread, so that the runtime ends the thread with it and no other
+// goroutine can run in the wrong namespace.
+func inNetworkNamespace(path string, id uint64, do func() error) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		done <- func() error {
+			f, err := os.Open(path)
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			var there unix.Stat_t
+			if err := unix.Fstat(int(f.Fd()), &there); err != nil {
+				return fmt.Errorf("look at %s: %w", path, err)
+			}
+			if there.Ino != id {
+				return fmt.Errorf("%s leads to another namespace now: %w", path, fs.ErrNotExist)
+			}
+			if err := unix.Setns(int(f.Fd()), unix.CLONE_NEWNET); err != nil {
+				return fmt.Errorf("enter %s: %w", path, err)
+			}
+			return do()
+		}()
+	}()
+	return <-done
+}
+
+// mounts returns the network namespaces that are mounted.
+func (e *engine) mounts() []namespaceMount {
+	b, err := os.ReadFile(e.root + "/self/mountinfo")
+	if err != nil {
+		return nil
+	}
+	return parseNamespaceMounts(b)
+}
