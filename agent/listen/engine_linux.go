@@ -43,6 +43,7 @@ type engine struct {
 	generation uint64
 	last       Snapshot
 
+	unsettled bool     // whether any socket is
 	holders   []holder // of all entries; replaced as a whole by each walk
 	processes map[int32]*known
 	turn      []int32 // processes in the order in which they are read again
@@ -155,9 +156,12 @@ func (e *engine) list(ctx context.Context) (Snapshot, error) {
 			return Snapshot{}, err
 		}
 	}
-	if beat {
+	switch {
+	case beat:
 		e.beat = now
-	} else {
+	case e.unsettled && !fresh:
+		e.settle(false)
+	default:
 		e.readInTurn(now)
 	}
 	e.coverage()

@@ -170,14 +170,22 @@ func openAt(dir int, path []byte, flags int) (int, error) {
 // readLinkAt returns the target of a link whose name ends with a NUL, cut to
 // the size of b; nothing if there is no such link any more.
 func readLinkAt(dir int, name, b []byte) []byte {
+	target, err := readLinkErr(dir, name, b)
+	if err != nil {
+		return nil
+	}
+	return target
+}
+
+func readLinkErr(dir int, name, b []byte) ([]byte, error) {
 	// RawSyscall: procfs answers from memory within microseconds, and telling
 	// the scheduler of each call would cost as much again as a short one.
 	n, _, errno := unix.RawSyscall6(unix.SYS_READLINKAT, uintptr(dir), uintptr(unsafe.Pointer(unsafe.SliceData(name))),
 		uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), 0, 0)
 	if errno != 0 {
-		return nil
+		return nil, errno
 	}
-	return b[:n]
+	return b[:n], nil
 }
 
 // kernelThread reports whether pid is a thread of the kernel, which holds no

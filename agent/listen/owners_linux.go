@@ -34,7 +34,38 @@ func (e *engine) walk(ctx context.Context) error {
 		}
 	}
 	e.assign()
-	return e.readHolders(ctx)
+	if err := e.readHolders(ctx); err != nil {
+		return err
+	}
+	e.settle(true)
+	return nil
+}
+
+// settle looks again whether each of several holders still has its descriptor.
+// A program that is starting another one holds its sockets twice for the time
+// between fork(2) and execve(2): what closes then was never an owner of its
+// own. Those that are new at a walk are looked at right after it, and once more
+// at the next enumeration.
+func (e *engine) settle(first bool) {
+	for _, s := range e.spaces {
+		for _, k := range s.known {
+			if !k.unsettled {
+				continue
+			}
+			k.unsettled = first
+			kept := make([]holder, 0, len(k.holders))
+			for _, h := range k.holders {
+				if p := e.processes[h.pid]; h.pid == 0 || p != nil && p.owner.How != Raced && e.reader.stillHolds(h, uint64(k.row.Inode)) {
+					kept = append(kept, h)
+				}
+			}
+			if len(kept) > 0 && len(kept) < len(k.holders) {
+				k.holders = kept
+				e.changed = true
+			}
+		}
+	}
+	e.unsettled = first
 }
 
 // find looks for the holders of all known sockets.
@@ -100,7 +131,7 @@ func (e *engine) assign() {
 				if h.pid == 0 {
 					how = OtherPIDSpace
 				}
-				all = append(all, holder{h.pid, how})
+				all = append(all, holder{h.pid, h.fd, how})
 				e.held[h.space] = true
 			}
 			if len(all) == start {
@@ -109,6 +140,7 @@ func (e *engine) assign() {
 			holders := all[start:len(all):len(all)]
 			if !slices.Equal(holders, k.holders) {
 				e.changed = true
+				k.unsettled = len(holders) > 1
 			}
 			k.holders, k.looked = holders, true
 		}

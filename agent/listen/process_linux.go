@@ -79,6 +79,19 @@ func (r *processReader) holdsNow(dir int, h holding) bool {
 	return ok && inode == h.inode
 }
 
+// stillHolds reports whether a process still has the descriptor of a socket.
+// Where that cannot be seen, what was seen before stands.
+func (r *processReader) stillHolds(h holder, inode uint64) bool {
+	path := append(appendNumber(r.path[:0], int(h.pid)), "/fd/"...)
+	path = append(appendNumber(path, int(h.fd)), 0)
+	target, err := readLinkErr(r.proc, path, r.link)
+	if err != nil {
+		return errors.Is(err, fs.ErrPermission)
+	}
+	now, ok := parseSocketLink(target)
+	return ok && now == inode
+}
+
 func (r *processReader) readStatus(dir int, p *processFacts) {
 	b, err := r.file(dir, "status\x00")
 	if err != nil {

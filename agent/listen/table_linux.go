@@ -20,12 +20,14 @@ type entry struct {
 	audit     uint64   // number of the audit that saw it last
 	holders   []holder // in a part of engine.holders; never changed
 	looked    bool     // whether its holders were looked for
+	unsettled bool     // several, and some of them were not there at the walk before
 }
 
 // holder is a process that holds a socket, or why none can be named.
 type holder struct {
 	pid int32
-	how How // Process: of pid; else why there is none
+	fd  int32 // a descriptor by which it holds the socket
+	how How   // Process: of pid; else why there is none
 }
 
 // query is a question for one kind of socket.
