@@ -81,7 +81,7 @@ func open(o Options) (*Lister, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Lister{list: e.list, close: e.close}, nil
+	return &Lister{list: e.list, cross: e.crossCheck, close: e.close}, nil
 }
 
 // openEngine prepares an engine that reads the procfs at root.

@@ -2,6 +2,7 @@ package listen
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -63,6 +64,7 @@ const (
 // between. It is not safe for concurrent use.
 type Lister struct {
 	list  func(context.Context) (Snapshot, error)
+	cross func(context.Context, CrossOptions) (CrossReport, error) // nil: this way has one view only
 	close func() error
 }
 
@@ -85,6 +87,17 @@ func Open(o Options) (*Lister, error) {
 // error means that there is no snapshot at all; whatever else could not be seen
 // is in the snapshot's coverage.
 func (l *Lister) List(ctx context.Context) (Snapshot, error) { return l.list(ctx) }
+
+// CrossCheck compares what the system tells of its sockets in different ways.
+// It returns an error where there is but one.
+func (l *Lister) CrossCheck(ctx context.Context, o CrossOptions) (CrossReport, error) {
+	if l.cross == nil {
+		return CrossReport{}, errOneView
+	}
+	return l.cross(ctx, o)
+}
+
+var errOneView = errors.New("this system shows its sockets in one way only: there is nothing to compare")
 
 // Close gives back what Open and List took from the system.
 func (l *Lister) Close() error { return l.close() }

@@ -1,0 +1,272 @@
+package listen
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/portaudit/portaudit/agent/listen/sockdiag"
+	"github.com/portaudit/portaudit/registry"
+)
+
+// crossCheck compares what the kernel tells of listening sockets in different
+// ways: code that hides a port, in a library or in the kernel, seldom hides it
+// from all of them.
+func (e *engine) crossCheck(ctx context.Context, o CrossOptions) (CrossReport, error) {
+	if err := e.discover(); err != nil {
+		return CrossReport{}, err
+	}
+	e.openSpaces(true)
+	e.ask()
+	r, err := compareViews(ctx, e.views())
+	if err != nil {
+		return CrossReport{}, err
+	}
+	bound, err := e.boundInactive()
+	if err != nil {
+		r.Gaps = append(r.Gaps, Gap{Source: "sock_diag", Reason: err.Error(), Hides: HidesSockets})
+	}
+	r.Bound = bound
+	if o.Probe {
+		err = e.probe(ctx, &r)
+	}
+	return r, err
+}
+
+// views are the ways in which this host shows its sockets.
+func (e *engine) views() []view {
+	byTables := map[registry.Transport]bool{}
+	for i, q := range e.queries {
+		if q.table != "" && e.sources[i] == byDiag {
+			byTables[q.transport] = true
+		}
+	}
+	return []view{
+		{"sock_diag", e.seeDiag, func(at Endpoint) bool { return byTables[at.Transport] }},
+		{"/proc/net", e.seeTables, func(at Endpoint) bool { return byTables[at.Transport] }},
+	}
+}
+
+// seeDiag shows what sock_diag tells.
+func (e *engine) seeDiag(ctx context.Context) (map[Endpoint]bool, []Gap, error) {
+	seen := map[Endpoint]bool{}
+	var gaps []Gap
+	for _, s := range e.spaces {
+		for i, q := range e.queries {
+			if e.sources[i] != byDiag || q.table == "" || s.conn == nil {
+				continue
+			}
+			rows, err := s.conn.Dump(q.Query, e.rows[:0])
+			e.rows = rows
+			if err != nil {
+				gaps = append(gaps, Gap{Source: "sock_diag " + q.protocol, Reason: err.Error(), Hides: HidesSockets})
+			}
+			for i := range rows {
+				if r := &rows[i]; r.RemotePort == 0 && r.LocalPort != 0 {
+					seen[Endpoint{s.rules.Label, q.transport, r.Address(), registry.Port(r.LocalPort)}] = true
+				}
+			}
+		}
+	}
+	return seen, gaps, ctx.Err()
+}
+
+// seeTables shows what the tables of /proc tell.
+func (e *engine) seeTables(ctx context.Context) (map[Endpoint]bool, []Gap, error) {
+	seen := map[Endpoint]bool{}
+	var gaps []Gap
+	for _, s := range e.spaces {
+		if s.conn == nil {
+			continue
+		}
+		for i, q := range e.queries {
+			if e.sources[i] != byDiag || q.table == "" {
+				continue
+			}
+			path := e.tablePath(s, q)
+			var rows []tableRow
+			err := s.inside(func() (err error) {
+				rows, err = readTable(path, q.transport)
+				return err
+			})
+			if errors.Is(err, os.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				gaps = append(gaps, Gap{Source: path, Reason: err.Error(), Hides: HidesSockets})
+			}
+			for _, r := range rows {
+				seen[Endpoint{s.rules.Label, q.transport, r.address, r.port}] = true
+			}
+		}
+	}
+	return seen, gaps, ctx.Err()
+}
+
+// tablePath returns where a thread inside the namespace finds a table of its
+// own: /proc/self would be that of the process's first thread.
+func (e *engine) tablePath(s *space, q query) string {
+	if s.path == "" {
+		return e.root + "/self/net/" + q.table
+	}
+	return e.root + "/thread-self/net/" + q.table
+}
+
+// boundInactive returns the TCP sockets that have a port and neither listen nor
+// are connected: one step from listening, and in no table of /proc. Kernels
+// before Linux 6.8 do not tell of them.
+func (e *engine) boundInactive() ([]Endpoint, error) {
+	var bound []Endpoint
+	var errs []error
+	for _, s := range e.spaces {
+		if s.conn == nil {
+			continue
+		}
+		for _, family := range [...]uint8{sockdiag.Inet, sockdiag.Inet6} {
+			q := sockdiag.Query{Family: family, Protocol: sockdiag.TCP, States: sockdiag.BoundInactive}
+			rows, err := s.conn.Dump(q, e.rows[:0])
+			e.rows = rows
+			if err != nil {
+				errs = append(errs, err)
+			}
+			for i := range rows {
+				r := &rows[i]
+				bound = append(bound, Endpoint{s.rules.Label, registry.TCP, r.Address(), registry.Port(r.LocalPort)})
+			}
+		}
+	}
+	return bound, errors.Join(errs...)
+}
+
+// probe tries every port of this process's network namespace. One that is in
+// use and in no table, three times, is reported.
+func (e *engine) probe(ctx context.Context, r *CrossReport) error {
+	r.Views = append(r.Views, bindProbe)
+	for _, t := range [...]registry.Transport{registry.TCP, registry.UDP} {
+		suspects, denied, err := e.inUse(ctx, t, everyPort())
+		if err != nil {
+			return err
+		}
+		r.Probed += 65535 - denied
+		if denied > 0 {
+			r.Gaps = append(r.Gaps, Gap{
+				Source: "bind " + t.String(), Hides: HidesSockets, Count: denied,
+				Reason: "ports that need a privilege could not be tried", Fix: remedy("CAP_NET_BIND_SERVICE"),
+			})
+		}
+		for look := 0; look < crossLooks && len(suspects) > 0; look++ {
+			if suspects, err = e.unexplained(t, suspects); err != nil {
+				return err
+			}
+			if suspects, _, err = e.inUse(ctx, t, suspects); err != nil {
+				return err
+			}
+		}
+		for _, p := range suspects {
+			r.Discrepancies = append(r.Discrepancies, Discrepancy{
+				Endpoint: Endpoint{Namespace: e.spaces[e.self].rules.Label, Transport: t, Port: p},
+				Shown:    []string{bindProbe}, Missing: []string{"sock_diag"},
+			})
+		}
+	}
+	return nil
+}
+
+func everyPort() []registry.Port {
+	ports := make([]registry.Port, 0, 65535)
+	for p := 1; p <= 65535; p++ {
+		ports = append(ports, registry.Port(p))
+	}
+	return ports
+}
+
+// inUse returns the ports that cannot be bound on the wildcard address because
+// something has them, and how many this process may not try.
+func (e *engine) inUse(ctx context.Context, t registry.Transport, ports []registry.Port) (used []registry.Port, denied int, err error) {
+	for _, p := range ports {
+		if err := ctx.Err(); err != nil {
+			return nil, 0, err
+		}
+		switch err := tryBind(t, p); {
+		case err == nil:
+		case errors.Is(err, unix.EADDRINUSE):
+			used = append(used, p)
+		case errors.Is(err, unix.EACCES):
+			denied++
+		default:
+			return nil, 0, fmt.Errorf("bind port %d/%s: %w", p, t, err)
+		}
+	}
+	return used, denied, nil
+}
+
+// tryBind binds a port and gives it back at once. The wildcard address of IPv6
+// stands for IPv4 too, and collides with a socket on any address of either.
+func tryBind(t registry.Transport, p registry.Port) error {
+	kind := unix.SOCK_STREAM
+	if t == registry.UDP {
+		kind = unix.SOCK_DGRAM
+	}
+	fd, err := unix.Socket(unix.AF_INET6, kind|unix.SOCK_CLOEXEC, 0)
+	var address unix.Sockaddr = &unix.SockaddrInet6{Port: int(p)}
+	if errors.Is(err, unix.EAFNOSUPPORT) {
+		fd, err = unix.Socket(unix.AF_INET, kind|unix.SOCK_CLOEXEC, 0)
+		address = &unix.SockaddrInet4{Port: int(p)}
+	} else if err == nil {
+		err = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0)
+	}
+	if err != nil {
+		return os.NewSyscallError("socket", err)
+	}
+	defer unix.Close(fd)
+	if t == registry.TCP {
+		// With SO_REUSEADDR connections that linger in TIME-WAIT are no
+		// obstacle; a listener still is (socket(7), ip(7)).
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+			return os.NewSyscallError("setsockopt", err)
+		}
+	}
+	return unix.Bind(fd, address)
+}
+
+// unexplained returns the ports that no socket in any state has, by sock_diag.
+func (e *engine) unexplained(t registry.Transport, ports []registry.Port) ([]registry.Port, error) {
+	protocol := uint16(sockdiag.TCP)
+	if t == registry.UDP {
+		protocol = sockdiag.UDP
+	}
+	s := e.spaces[e.self]
+	if s.conn == nil {
+		return nil, errors.New("without sock_diag a port in use cannot be told from a hidden one")
+	}
+	has := map[registry.Port]bool{}
+	for _, family := range [...]uint8{sockdiag.Inet, sockdiag.Inet6} {
+		rows, err := s.conn.Dump(sockdiag.Query{Family: family, Protocol: protocol, States: ^uint32(0)}, nil)
+		if err != nil {
+			return nil, fmt.Errorf("list the sockets in every state: %w", err)
+		}
+		for i := range rows {
+			has[registry.Port(rows[i].LocalPort)] = true
+		}
+	}
+	var rest []registry.Port
+	for _, p := range ports {
+		if !has[p] {
+			rest = append(rest, p)
+		}
+	}
+	return rest, nil
+}
+
+// String names the endpoint for people.
+func (e Endpoint) String() string {
+	if !e.Address.IsValid() {
+		return e.Transport.String() + " port " + strconv.Itoa(int(e.Port))
+	}
+	return e.Transport.String() + " " + netip.AddrPortFrom(e.Address, uint16(e.Port)).String()
+}

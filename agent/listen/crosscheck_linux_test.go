@@ -1,0 +1,167 @@
+package listen
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/portaudit/portaudit/registry"
+)
+
+func TestCrossCheckAgrees(t *testing.T) {
+	listenTCP(t, "tcp4", "127.0.0.1:0")
+	e := openTest(t, Options{})
+	r, err := e.crossCheck(t.Context(), CrossOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Discrepancies) > 0 || len(r.Views) < 2 {
+		t.Errorf("views %v disagree on %+v", r.Views, r.Discrepancies)
+	}
+}
+
+// hide takes one endpoint out of a view.
+func hide(v view, at Endpoint) view {
+	see := v.see
+	v.see = func(ctx context.Context) (map[Endpoint]bool, []Gap, error) {
+		seen, gaps, err := see(ctx)
+		delete(seen, at)
+		return seen, gaps, err
+	}
+	return v
+}
+
+// TestHiddenPort takes a real listener out of each of the views in turn.
+func TestHiddenPort(t *testing.T) {
+	_, at := listenTCP(t, "tcp4", "127.0.0.1:0")
+	e := openTest(t, Options{})
+	snapshotOf(t, e)
+	hidden := Endpoint{e.label(e.self), registry.TCP, at.Addr(), registry.Port(at.Port())}
+	views := e.views()
+	for i, from := range views {
+		t.Run(strings.ReplaceAll(from.name, "/", " "), func(t *testing.T) {
+			doctored := slices.Clone(views)
+			doctored[i] = hide(from, hidden)
+			r, err := compareViews(t.Context(), doctored)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(r.Discrepancies) != 1 || r.Discrepancies[0].Endpoint != hidden ||
+				!slices.Equal(r.Discrepancies[0].Missing, []string{from.name}) {
+				t.Errorf("discrepancies are %+v, want %v missing from %s", r.Discrepancies, hidden, from.name)
+			}
+		})
+	}
+}
+
+// TestDoctoredTable lays a table without the listener over the kernel's, as
+// code that hides a port from ss's and netstat's users would.
+func TestDoctoredTable(t *testing.T) {
+	needRoot(t)
+	_, at := listenTCP(t, "tcp4", "127.0.0.1:0")
+	e := openTest(t, Options{})
+	snapshotOf(t, e)
+	root := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(root, "self", "net"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range e.queries {
+		if q.table == "" {
+			continue
+		}
+		b, err := os.ReadFile("/proc/self/net/" + q.table)
+		if err != nil {
+			continue
+		}
+		var kept []string
+		for line := range strings.Lines(string(b)) {
+			if q.table != "tcp" || !strings.Contains(line, portHex(at)) {
+				kept = append(kept, line)
+			}
+		}
+		if err := os.WriteFile(filepath.Join(root, "self", "net", q.table), []byte(strings.Join(kept, "")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for id := range e.spaces {
+		if id != e.self {
+			e.drop(id, e.spaces[id])
+		}
+	}
+	e.root = root
+	r, err := compareViews(t.Context(), e.views())
+	e.root = procRoot
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(r.Discrepancies, func(d Discrepancy) bool { return d.Port == registry.Port(at.Port()) })
+	if i < 0 || !slices.Equal(r.Discrepancies[i].Missing, []string{"/proc/net"}) {
+		t.Errorf("discrepancies are %+v, want port %d missing from /proc/net", r.Discrepancies, at.Port())
+	}
+}
+
+func portHex(at netip.AddrPort) string {
+	const digits = "0123456789ABCDEF"
+	p := at.Port()
+	return ":" + string([]byte{digits[p>>12], digits[p>>8&15], digits[p>>4&15], digits[p&15]}) + " "
+}
+
+func TestBoundInactive(t *testing.T) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	name, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := registry.Port(name.(*unix.SockaddrInet4).Port)
+	e := openTest(t, Options{})
+	r, err := e.crossCheck(t.Context(), CrossOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(r.Bound, func(at Endpoint) bool { return at.Port == port && at.Transport == registry.TCP }) {
+		t.Skipf("this kernel does not tell of bound sockets that do not listen (before Linux 6.8): %+v", r.Bound)
+	}
+}
+
+// TestBindProbe tries every port: what it finds in use is explained by the
+// tables, a connection without a listener included; hidden from them, it is not.
+func TestBindProbe(t *testing.T) {
+	l, at := listenTCP(t, "tcp4", "127.0.0.1:0")
+	client, err := net.Dial("tcp4", at.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	server, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	e := openTest(t, Options{})
+	snapshotOf(t, e)
+	var r CrossReport
+	if err := e.probe(t.Context(), &r); err != nil {
+		t.Fatal(err)
+	}
+	if r.Probed < 60000 || len(r.Discrepancies) > 0 {
+		t.Errorf("%d ports probed, discrepancies %+v", r.Probed, r.Discrepancies)
+	}
+	used, _, err := e.inUse(t.Context(), registry.TCP, []registry.Port{registry.Port(at.Port())})
+	if err != nil || len(used) != 1 {
+		t.Errorf("the listener's port is not found in use: %v, %v", used, err)
+	}
+}
