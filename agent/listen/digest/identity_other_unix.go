@@ -1,0 +1,5 @@
+//go:build unix && !linux
+
+package digest
+
+func identify(path string) (identity, error) { return statIdentity(path) }
