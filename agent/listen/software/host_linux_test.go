@@ -1,7 +1,9 @@
 package software
 
 import (
+	"bufio"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,6 +35,57 @@ func TestRootSpecialFiles(t *testing.T) {
 				t.Errorf("got error %v, want that it is no regular file", err)
 			}
 		})
+	}
+}
+
+// TestMain is the test, or a process with a root of its own that ends with its
+// standard input.
+func TestMain(m *testing.M) {
+	root := os.Getenv("PORTAUDIT_TEST_CHROOT")
+	if root == "" {
+		os.Exit(m.Run())
+	}
+	if err := unix.Chroot(root); err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	fmt.Println("ready")
+	io.Copy(io.Discard, os.Stdin) //nolint:errcheck // it only waits
+}
+
+// TestProcessRoot asks through /proc/PID/root of a process, where an absolute
+// link means its root and not the host's.
+func TestProcessRoot(t *testing.T) {
+	if os.Getenv("PORTAUDIT_TEST_ROOT") != "1" {
+		t.Skip("needs root to change a root directory: set PORTAUDIT_TEST_ROOT=1")
+	}
+	root := system(t, map[string]string{"data/dpkg/status": dpkgTestStatus, "data/dpkg/info/dash.list": "/usr/bin/dash\n"})
+	link(t, "/data/dpkg", filepath.Join(root, "var/lib/dpkg"))
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), "PORTAUDIT_TEST_CHROOT="+root)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	defer in.Close()
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
+		t.Fatalf("the process says %q, %v", line, err)
+	}
+	d := Open(fmt.Sprintf("/proc/%d/root", cmd.Process.Pid))
+	p, owned, err := d.Owner("/usr/bin/dash")
+	if want := (Package{DPKG, "dash", "0.5.12-2", "amd64"}); p != want || !owned || err != nil {
+		t.Errorf("got %+v, %v, %v, want %+v", p, owned, err, want)
+	}
+	if p, owned, err := d.Owner("/usr/bin/env"); owned || err != nil {
+		t.Errorf("a file of the host's: got %+v, %v, want none", p, err)
 	}
 }
 

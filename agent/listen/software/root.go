@@ -14,7 +14,7 @@ import (
 const (
 	// maxPass bounds the bytes of all files that one pass reads. The lists of
 	// a full Debian desktop are 60 MB; a large rpm database is 300 MB.
-	maxPass = 2 << 30
+	maxPass = 1 << 30
 
 	// maxEntries bounds the files of one directory; all of Debian has about
 	// 70,000 packages, with ten files each.

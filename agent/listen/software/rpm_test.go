@@ -243,3 +243,19 @@ func TestRecord(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkRPM is one question to each form of the database, of two packages
+// and 153 files.
+func BenchmarkRPM(b *testing.B) {
+	for _, store := range []string{"rpmdb.sqlite", "Packages.db", "Packages"} {
+		b.Run(store, func(b *testing.B) {
+			root := system(b, map[string]string{"var/lib/rpm/" + store: string(unpack(b, store))})
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, owned, err := Open(root).Owner("/usr/sbin/tinyd"); !owned || err != nil {
+					b.Fatal(owned, err)
+				}
+			}
+		})
+	}
+}

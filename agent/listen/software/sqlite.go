@@ -24,8 +24,9 @@ const (
 	sqliteDepth = 20
 
 	// sqlitePages bounds the pages that one pass reads, so that a tree that
-	// was built to grow at each level comes to an end. They are 1 GiB.
-	sqlitePages = 1 << 18
+	// was built to grow at each level comes to an end. A path takes some ten,
+	// the header of a package a few to some hundred.
+	sqlitePages = 1 << 16
 )
 
 var errSQLite = errors.New("no SQLite database that can be read here")
