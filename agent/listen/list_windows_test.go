@@ -1,0 +1,291 @@
+package listen
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/windows"
+
+	"github.com/portaudit/portaudit/agent/listen/iphelper"
+	"github.com/portaudit/portaudit/registry"
+)
+
+// childVariable makes a process of this test listen for its parent.
+const childVariable = "PORTAUDIT_TEST_WINDOWS_CHILD"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(childVariable) != "" {
+		if err := listenForParent(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// listenForParent prints the port that it listens on and ends with its input.
+func listenForParent() error {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	fmt.Println(l.Addr().(*net.TCPAddr).Port)
+	bufio.NewReader(os.Stdin).ReadString('\n') //nolint:errcheck // the end is what is waited for
+	return nil
+}
+
+// listenTCP listens until the test ends.
+func listenTCP(t *testing.T, network, address string) netip.AddrPort {
+	t.Helper()
+	l, err := net.Listen(network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l.Addr().(*net.TCPAddr).AddrPort()
+}
+
+// startChild starts a process that listens, which ends with the test.
+func startChild(t *testing.T) (port registry.Port, cmd *exec.Cmd) {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd = exec.Command(exe, "a word", `a "quoted" one`)
+	cmd.Env = append(os.Environ(), childVariable+"=1")
+	cmd.Stderr = t.Output()
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		in.Close()
+		cmd.Wait()
+	})
+	if _, err := fmt.Fscan(out, &port); err != nil {
+		t.Fatal(err)
+	}
+	return port, cmd
+}
+
+func openLister(t *testing.T) *Lister {
+	t.Helper()
+	l, err := Open(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func listWith(t *testing.T, l *Lister) Snapshot {
+	t.Helper()
+	s, err := l.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Coverage.Hidden(HidesSockets) {
+		t.Fatalf("sockets are hidden: %+v", s.Coverage.Gaps)
+	}
+	return s
+}
+
+// ownerOf returns the one owner of a TCP port.
+func ownerOf(t *testing.T, s Snapshot, at netip.AddrPort) Owner {
+	t.Helper()
+	i := slices.IndexFunc(s.Sockets, func(s Socket) bool {
+		return s.Transport == registry.TCP && s.Port == registry.Port(at.Port()) && s.Address == at.Addr()
+	})
+	if i < 0 {
+		t.Fatalf("%v is not among the sockets %+v", at, s.Sockets)
+	}
+	if len(s.Sockets[i].Owners) != 1 {
+		t.Fatalf("owners of %v are %+v, want one", at, s.Sockets[i].Owners)
+	}
+	return s.Sockets[i].Owners[0]
+}
+
+// TestListNamesThisProcess holds what is told of this process against what it
+// knows of itself.
+func TestListNamesThisProcess(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var created, unused windows.Filetime
+	if err := windows.GetProcessTimes(windows.CurrentProcess(), &created, &unused, &unused, &unused); err != nil {
+		t.Fatal(err)
+	}
+	places := []netip.AddrPort{listenTCP(t, "tcp4", "127.0.0.1:0"), listenTCP(t, "tcp6", "[::1]:0")}
+	s := listWith(t, openLister(t))
+	for _, place := range places {
+		o := ownerOf(t, s, place)
+		if o.How != Process || o.PID != os.Getpid() {
+			t.Errorf("%v: owner is %v %d, want process %d", place, o.How, o.PID, os.Getpid())
+		}
+		if !strings.EqualFold(o.Executable, exe) || o.Command != filepath.Base(o.Executable) || o.Deleted != No {
+			t.Errorf("%v: executable %q, deleted %v, command %q, want %q", place, o.Executable, o.Deleted, o.Command, exe)
+		}
+		if o.SID != me.Uid || !strings.EqualFold(o.User, me.Username) {
+			t.Errorf("%v: account %q (%s), want %q (%s)", place, o.User, o.SID, me.Username, me.Uid)
+		}
+		if want := created.Nanoseconds(); o.Started.UnixNano() != want || o.Start == 0 {
+			t.Errorf("%v: started at %v (%d), want %v", place, o.Started, o.Start, time.Unix(0, want).UTC())
+		}
+		if elevated := answer(windows.GetCurrentProcessToken().IsElevated()); o.Elevated != elevated {
+			t.Errorf("%v: elevated %v, want %v", place, o.Elevated, elevated)
+		}
+		if !slices.Contains([]string{"low", "medium", "high", "system"}, o.Integrity) {
+			t.Errorf("%v: integrity level is %q", place, o.Integrity)
+		}
+		checkArguments(t, s, o, os.Args)
+	}
+}
+
+func TestListNamesAChild(t *testing.T) {
+	port, cmd := startChild(t)
+	s := listWith(t, openLister(t))
+	o := ownerOf(t, s, netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(port)))
+	if o.How != Process || o.PID != cmd.Process.Pid {
+		t.Errorf("owner is %v %d, want process %d", o.How, o.PID, cmd.Process.Pid)
+	}
+	if o.Parent != os.Getpid() || len(o.Parents) == 0 || o.Parents[0].PID != os.Getpid() {
+		t.Errorf("parent %d, parents %v, want %d first", o.Parent, o.Parents, os.Getpid())
+	}
+	checkArguments(t, s, o, cmd.Args)
+}
+
+// checkArguments allows a system not to tell command lines, as Wine does, if the
+// snapshot says so.
+func checkArguments(t *testing.T, s Snapshot, o Owner, want []string) {
+	t.Helper()
+	if o.Arguments == nil {
+		if !slices.ContainsFunc(s.Coverage.Gaps, func(g Gap) bool { return g.Source == "command lines" && g.Count > 0 }) {
+			t.Errorf("no arguments of %d, and no gap that says so in %+v", o.PID, s.Coverage.Gaps)
+		}
+		return
+	}
+	if !slices.Equal(o.Arguments, want) {
+		t.Errorf("arguments of %d are %q, want %q", o.PID, o.Arguments, want)
+	}
+}
+
+// TestListRemembersProcesses: the second audit reuses what the first read, and
+// forgets what is gone.
+func TestListRemembersProcesses(t *testing.T) {
+	place := listenTCP(t, "tcp4", "127.0.0.1:0")
+	w := &windowsLister{processes: map[uint32]Owner{}, accounts: map[string]string{}}
+	list := func() Owner {
+		t.Helper()
+		s, err := w.list(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ownerOf(t, s, place)
+	}
+	first := list()
+	pid := uint32(os.Getpid())
+	remembered := w.processes[pid]
+	if remembered.PID != int(pid) {
+		t.Fatalf("remembered of %d is %+v", pid, remembered)
+	}
+	remembered.Command = "remembered.exe"
+	w.processes[pid] = remembered
+	if got := list().Command; got != "remembered.exe" {
+		t.Errorf("command of the same process is %q, want what was remembered", got)
+	}
+	remembered.Start--
+	w.processes[pid] = remembered
+	if got := list(); !got.equal(first) {
+		t.Errorf("a process with the pid of another is %+v, want %+v", got, first)
+	}
+	w.processes[1<<31] = Owner{How: Process}
+	list()
+	if _, kept := w.processes[1<<31]; kept {
+		t.Error("a process without a socket was remembered")
+	}
+}
+
+// TestOwnerOfADeadProcess takes a pid that was of a process of this test: it is
+// still held open, so no other process has it.
+func TestOwnerOfADeadProcess(t *testing.T) {
+	port, cmd := startChild(t)
+	p, err := openProcess(uint32(cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Wait()
+	a := &windowsAudit{windowsLister: &windowsLister{}, seen: map[uint32]Owner{}, read: time.Now()}
+	row := iphelper.Row{Local: netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(port)), PID: p.pid}
+	if o := a.owner(row); o.How != Raced || o.PID != int(p.pid) {
+		t.Errorf("got %+v, want raced", o)
+	}
+}
+
+// TestOwnerOfALaterProcess: the tables were read before the process started, so
+// it is not what they mean.
+func TestOwnerOfALaterProcess(t *testing.T) {
+	_, cmd := startChild(t)
+	a := &windowsAudit{windowsLister: &windowsLister{}, seen: map[uint32]Owner{}, read: time.Now().Add(-time.Hour)}
+	if o := a.owner(iphelper.Row{PID: uint32(cmd.Process.Pid)}); o.How != Raced {
+		t.Errorf("got %+v, want raced", o)
+	}
+}
+
+func TestProcessNames(t *testing.T) {
+	names, err := processNames()
+	if err != nil {
+		t.Fatal(err)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := names[uint32(os.Getpid())]; !strings.EqualFold(got, filepath.Base(exe)) {
+		t.Errorf("name of this process is %q, want %q", got, filepath.Base(exe))
+	}
+}
+
+// TestReadServices looks for a service that each Windows, and Wine, runs.
+func TestReadServices(t *testing.T) {
+	table, err := readServices()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pid, names := range table.hosted {
+		if slices.Contains(names, "PlugPlay") {
+			if pid == 0 {
+				t.Errorf("no process hosts %v", names)
+			}
+			return
+		}
+	}
+	t.Errorf("the service PlugPlay is not among %v", table.hosted)
+}
