@@ -113,6 +113,42 @@ func TestReadLogTorn(t *testing.T) {
 	}
 }
 
+// TestSQLiteGrowingTree: each page of a table leads to the next one 1,000 times,
+// so that 18 pages make 10^54 ways. Reading them comes to an end, as it does
+// where a page leads to itself.
+func TestSQLiteGrowingTree(t *testing.T) {
+	const first, leaf, cells, pageSize = 2, 20, 1000, 4096
+	b := slices.Concat(unpack(t, "rpmdb.sqlite")[:pageSize], make([]byte, (leaf-1)*pageSize))
+	lead := func(from, to uint32) {
+		node := b[(from-1)*pageSize:][:pageSize]
+		node[0] = sqliteTableNode
+		binary.BigEndian.PutUint16(node[3:], cells)
+		binary.BigEndian.PutUint32(node[8:], to)
+		for i := range cells {
+			binary.BigEndian.PutUint16(node[12+2*i:], 4000)
+		}
+		binary.BigEndian.PutUint32(node[4000:], to)
+	}
+	for page := uint32(first); page < leaf; page++ {
+		lead(page, page+1)
+	}
+	b[(leaf-1)*pageSize] = sqliteTableLeaf // of no rows
+	rows := func() error {
+		d, err := openSQLite(reader(b), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d.rows(first, 0, func(record) error { return nil })
+	}
+	if err := rows(); err == nil || !strings.Contains(err.Error(), "more than 262144 pages") {
+		t.Errorf("got error %v, want the bound of pages", err)
+	}
+	lead(first, first)
+	if err := rows(); err == nil || !strings.Contains(err.Error(), "more than 20 levels") {
+		t.Errorf("got error %v, want the bound of levels", err)
+	}
+}
+
 // testHeader makes a header of rpm.
 func testHeader(fields ...testField) []byte {
 	var index, data []byte

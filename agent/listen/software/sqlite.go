@@ -25,8 +25,10 @@ const (
 
 	// sqlitePages bounds the pages that one pass reads, so that a tree that
 	// was built to grow at each level comes to an end. A path takes some ten,
-	// the header of a package a few to some hundred.
-	sqlitePages = 1 << 16
+	// the header of a package a few to some hundred. As many cells as are in
+	// a page of a real database, cellsOfPage, count as one more.
+	sqlitePages = 1 << 18
+	cellsOfPage = 64
 )
 
 var errSQLite = errors.New("no SQLite database that can be read here")
@@ -130,6 +132,7 @@ func (d *sqlite) node(number uint32, depth int) (node, error) {
 		return node{}, fmt.Errorf("%w: page %d has %d cells", errSQLite, number, count)
 	}
 	n.cells = head[size : size+2*count]
+	d.left -= count / cellsOfPage
 	return n, nil
 }
 
