@@ -278,24 +278,10 @@ func (d *sqlite) find(number uint32, depth int, key []byte, do func(id int64) er
 	if n.kind != sqliteIndexNode && n.kind != sqliteIndexLeaf {
 		return false, fmt.Errorf("%w: page %d is of type %d, not of an index", errSQLite, number, n.kind)
 	}
-	room := (d.usable-12)*64/255 - 23
 	for i := range len(n.cells) / 2 {
-		cell, err := n.cell(i)
+		child, text, id, err := d.indexCell(n, i)
 		if err != nil {
-			return false, err
-		}
-		var child uint32
-		if n.kind == sqliteIndexNode {
-			child, cell = binary.BigEndian.Uint32(cell), cell[4:]
-		}
-		size, skip := varint(cell)
-		b, err := d.content(cell[skip:], size, room)
-		if err != nil {
-			return false, err
-		}
-		text, id, ok := record(b).entry()
-		if !ok {
-			return false, fmt.Errorf("%w: page %d has no index of text", errSQLite, number)
+			return false, fmt.Errorf("page %d: %w", number, err)
 		}
 		order := bytes.Compare(text, key)
 		if order < 0 {
@@ -317,4 +303,26 @@ func (d *sqlite) find(number uint32, depth int, key []byte, do func(id int64) er
 		return d.find(n.last, depth+1, key, do)
 	}
 	return true, nil
+}
+
+// indexCell returns the child before cell i (0 in a leaf), its text and the id
+// of the row.
+func (d *sqlite) indexCell(n node, i int) (child uint32, text []byte, id int64, err error) {
+	cell, err := n.cell(i)
+	if err != nil {
+		return 0, nil, 0, err
+	}
+	if n.kind == sqliteIndexNode {
+		child, cell = binary.BigEndian.Uint32(cell), cell[4:]
+	}
+	size, skip := varint(cell)
+	b, err := d.content(cell[skip:], size, (d.usable-12)*64/255-23)
+	if err != nil {
+		return 0, nil, 0, err
+	}
+	text, id, ok := record(b).entry()
+	if !ok {
+		return 0, nil, 0, fmt.Errorf("%w: no index of text", errSQLite)
+	}
+	return child, text, id, nil
 }
