@@ -9,7 +9,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/portaudit/portaudit/agent/listen/digest"
 	"github.com/portaudit/portaudit/agent/listen/sockdiag"
+	"github.com/portaudit/portaudit/agent/listen/software"
 )
 
 // engine enumerates, and remembers between enumerations what does not change:
@@ -51,6 +53,13 @@ type engine struct {
 	reader    *processReader
 	users     map[uint32]string
 
+	hasher         *digest.Hasher // nil: programs are not hashed
+	ownRoot        fileID         // this process's root directory
+	databases      map[fileID]*software.Database
+	tooLarge       map[fileID]bool // programs that are not hashed
+	pending        map[int32]bool  // processes whose program is not hashed yet
+	packageProblem string          // why packages are not known, "" if they are
+
 	blind      int   // processes whose network namespace could not be read
 	denied     int   // processes whose descriptors could not be read
 	hidden     bool  // whether processes of other users are hidden
@@ -63,6 +72,8 @@ type engine struct {
 	rows   []sockdiag.Row  // reused
 	inodes map[uint64]bool // reused
 	found  []holding       // reused
+	again  []int32         // reused
+	read   []processFacts  // reused
 }
 
 // known is a process that holds sockets.
@@ -93,6 +104,7 @@ func openEngine(o Options, root string) (*engine, error) {
 	e := &engine{
 		options: o, root: root, proc: proc, queries: queries(), reader: newProcessReader(proc),
 		spaces: map[uint64]*space{}, held: map[uint64]bool{}, placed: map[int32]bool{},
+		hasher: newHasher(o), databases: map[fileID]*software.Database{}, tooLarge: map[fileID]bool{}, pending: map[int32]bool{},
 		processes: map[int32]*known{}, users: map[uint32]string{}, inodes: map[uint64]bool{},
 	}
 	e.sources = make([]source, len(e.queries))
@@ -115,6 +127,11 @@ func (e *engine) begin() error {
 	if err != nil {
 		return fmt.Errorf("read this process's network namespace: %w", err)
 	}
+	var root unix.Stat_t
+	if err := unix.Stat("/", &root); err != nil {
+		return fmt.Errorf("look at the root directory: %w", err)
+	}
+	e.ownRoot = fileID{root.Dev, root.Ino}
 	e.self, _ = parseNamespaceLink([]byte(self))
 	e.host = e.self // process 1 may not say; this process runs where it was started
 	if first, err := os.Readlink(e.root + "/1/ns/net"); err == nil {
@@ -162,7 +179,7 @@ func (e *engine) list(ctx context.Context) (Snapshot, error) {
 	case e.unsettled && !fresh:
 		e.settle(false)
 	default:
-		e.readInTurn(now)
+		e.readInTurn(ctx, now)
 	}
 	e.coverage()
 	if !e.changed && !slices.EqualFunc(e.gaps, e.lastGaps, sameGap) {
@@ -310,7 +327,7 @@ func (e *engine) build() {
 	e.last = Snapshot{
 		Generation: e.generation, Sockets: merge(sockets), Namespaces: namespaces,
 		Coverage: Coverage{
-			Sources: e.sourceNames(), Gaps: slices.Clone(e.gaps), Notes: append([]Note{e.wayNote}, e.notes...),
+			Sources: e.sourceNames(), Gaps: slices.Clone(e.gaps), Notes: slices.Concat([]Note{e.wayNote}, e.notes, e.factNotes()),
 		},
 	}
 	e.lastGaps = append(e.lastGaps[:0], e.gaps...)

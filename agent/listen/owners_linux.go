@@ -200,9 +200,11 @@ func (e *engine) readHolders(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	pids := make([]int32, len(unread))
 	for i, h := range unread {
-		e.keep(h.pid, read[i], now)
+		pids[i] = h.pid
 	}
+	e.keep(ctx, pids, read, now)
 	return nil
 }
 
@@ -245,30 +247,34 @@ func (e *engine) readAll(ctx context.Context, list []holding) ([]processFacts, e
 	return read, ctx.Err()
 }
 
-// keep remembers what was read of a process.
-func (e *engine) keep(pid int32, p processFacts, now time.Time) {
-	o := &p.owner
-	if o.UID.Known {
-		o.User = e.userName(o.UID.ID)
+// keep remembers what was read of processes.
+func (e *engine) keep(ctx context.Context, pids []int32, read []processFacts, now time.Time) {
+	programs := e.programs(ctx, pids, read)
+	for i, p := range read {
+		o := &p.owner
+		if o.UID.Known {
+			o.User = e.userName(o.UID.ID)
+		}
+		if o.Start != 0 {
+			o.Started = e.boot.Add(ticks(o.Start))
+		}
+		f := programs[programOf(p)]
+		o.WorldWritable, o.SHA256, o.Package = f.writable, f.sum, f.pkg
+		delete(e.pending, pids[i])
+		if f.pending {
+			e.pending[pids[i]] = true
+		}
+		o.Parents = e.parents(o.Parent)
+		if p.err != nil {
+			e.gap(Gap{Source: "/proc/PID/status", Reason: p.err.Error(), Hides: HidesFacts})
+		}
+		k := e.processes[pids[i]]
+		k.read = now
+		if !equalProcesses(k.processFacts, p) {
+			k.processFacts, k.alone = p, []Owner{p.owner}
+			e.changed = true
+		}
 	}
-	if o.Start != 0 {
-		o.Started = e.boot.Add(ticks(o.Start))
-	}
-	if o.Executable != "" {
-		root := e.root + "/" + strconv.Itoa(int(pid)) + "/root"
-		o.WorldWritable = worldWritable(root, o.Executable, p.mode)
-	}
-	o.Parents = e.parents(o.Parent)
-	if p.err != nil {
-		e.gap(Gap{Source: "/proc/PID/status", Reason: p.err.Error(), Hides: HidesFacts})
-	}
-	k := e.processes[pid]
-	k.read = now
-	if equalProcesses(k.processFacts, p) {
-		return
-	}
-	k.processFacts, k.alone = p, []Owner{p.owner}
-	e.changed = true
 }
 
 // maxParents bounds the chain of parents.
@@ -299,23 +305,39 @@ func (e *engine) userName(uid uint32) string {
 }
 
 // readInTurn reads some of the known processes again, as many as it takes to
-// have read each within readAgain.
-func (e *engine) readInTurn(now time.Time) {
+// have read each within readAgain, and first one whose program is not hashed yet.
+func (e *engine) readInTurn(ctx context.Context, now time.Time) {
 	elapsed := now.Sub(e.turned)
 	e.turned = now
 	n := int(float64(len(e.processes))*float64(elapsed)/float64(readAgain)) + 1
+	e.again = e.again[:0]
+	for pid := range e.pending {
+		e.again = append(e.again, pid)
+		break
+	}
 	for range min(n, len(e.processes)) {
 		if len(e.turn) == 0 {
 			for pid := range e.processes {
 				e.turn = append(e.turn, pid)
 			}
 		}
-		pid := e.turn[len(e.turn)-1]
+		e.again = append(e.again, e.turn[len(e.turn)-1])
 		e.turn = e.turn[:len(e.turn)-1]
-		if k := e.processes[pid]; k != nil && k.owner.Start != 0 {
-			e.keep(pid, e.reader.read(holding{pid: pid, start: k.owner.Start}), now)
+	}
+	e.read = e.read[:0]
+	pids := e.again[:0]
+	for _, pid := range e.again {
+		k := e.processes[pid]
+		if k == nil {
+			delete(e.pending, pid)
+			continue
+		}
+		if k.owner.Start != 0 {
+			pids = append(pids, pid)
+			e.read = append(e.read, e.reader.read(holding{pid: pid, start: k.owner.Start}))
 		}
 	}
+	e.keep(ctx, pids, e.read, now)
 }
 
 // ownersOf returns the owners of a socket. The slices are shared between

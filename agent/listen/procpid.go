@@ -68,9 +68,9 @@ func parseStatus(b []byte) (procStatus, error) {
 	var s procStatus
 	for line := range bytes.Lines(b) {
 		key, value, _ := bytes.Cut(line, []byte{':'})
-		f := bytes.Fields(value)
 		switch string(key) {
 		case "Uid": // real, effective, saved, file system
+			f := bytes.Fields(value)
 			if len(f) != 4 {
 				return s, fmt.Errorf("%d uids instead of 4: %q", len(f), clip(line))
 			}
@@ -80,12 +80,10 @@ func parseStatus(b []byte) (procStatus, error) {
 			}
 			s.uid = UID{ID: uint32(id), Known: true}
 		case "CapEff", "CapPrm":
-			if len(f) != 1 {
-				return s, fmt.Errorf("no capability set: %q", clip(line))
-			}
-			set, err := strconv.ParseUint(string(f[0]), 16, 64)
+			hex := string(bytes.TrimSpace(value))
+			set, err := strconv.ParseUint(hex, 16, 64)
 			if err != nil {
-				return s, fmt.Errorf("capability set %q is no hexadecimal number", f[0])
+				return s, fmt.Errorf("capability set %q is no hexadecimal number", hex)
 			}
 			if string(key) == "CapPrm" {
 				s.permitted = set

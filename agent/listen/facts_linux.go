@@ -1,0 +1,132 @@
+package listen
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/portaudit/portaudit/agent/listen/digest"
+	"github.com/portaudit/portaudit/agent/listen/software"
+)
+
+// onceRate is how many bytes a single enumeration hashes at the most: what a
+// core does in a fifth of a second. A daemon comes back for the rest.
+const onceRate = 256 << 20
+
+// newHasher returns what hashes executables; nil if that is not wanted.
+func newHasher(o Options) *digest.Hasher {
+	if o.MaxDigest < 0 {
+		return nil
+	}
+	l := digest.Limits{MaxSize: o.MaxDigest}
+	if o.Once {
+		l.Rate = onceRate
+	}
+	return digest.New(l)
+}
+
+// program is a file as the processes that share a root directory see it.
+type program struct {
+	exe, root fileID
+	path      string
+}
+
+// programFacts is what a program's file tells, whoever runs it.
+type programFacts struct {
+	writable Answer
+	sum      digest.Sum
+	pending  bool // its digest is to be asked for again
+	pkg      Package
+}
+
+// programs finds out about the files of processes that were just read, once
+// for each.
+func (e *engine) programs(ctx context.Context, pids []int32, read []processFacts) map[program]programFacts {
+	facts := map[program]programFacts{}
+	wanted := map[fileID][]string{} // paths by root
+	roots := map[fileID]int32{}     // a process that has the root
+	for i, p := range read {
+		key := programOf(p)
+		if _, done := facts[key]; done || p.owner.Executable == "" {
+			continue
+		}
+		var f programFacts
+		dir := e.root + "/" + strconv.Itoa(int(pids[i]))
+		f.writable = worldWritable(dir+"/root", p.owner.Executable, p.mode)
+		f.sum, f.pending = e.digest(ctx, dir+"/exe", p.exe)
+		facts[key] = f
+		if p.owner.Memory != Yes && p.root != (fileID{}) {
+			wanted[p.root] = append(wanted[p.root], p.owner.Executable)
+			roots[p.root] = pids[i]
+		}
+	}
+	for root, paths := range wanted {
+		owners := e.packages(root, roots[root], paths)
+		for key, f := range facts {
+			if pkg, ok := owners[key.path]; ok && key.root == root {
+				f.pkg = Package{Manager: pkg.Manager, Name: pkg.Name, Version: pkg.Version}
+				facts[key] = f
+			}
+		}
+	}
+	return facts
+}
+
+func programOf(p processFacts) program { return program{p.exe, p.root, p.owner.Executable} }
+
+// digest returns the digest of a running file. again says that it may be had
+// later. A look that nobody has the right to is no gap of its own: the
+// executable's name would be missing too.
+func (e *engine) digest(ctx context.Context, path string, exe fileID) (sum digest.Sum, again bool) {
+	if e.hasher == nil || exe == (fileID{}) {
+		return sum, false
+	}
+	sum, err := e.hasher.Sum(ctx, path)
+	switch {
+	case errors.Is(err, digest.ErrTooLarge):
+		e.tooLarge[exe] = true
+	case errors.Is(err, digest.ErrBusy):
+		return sum, true
+	}
+	return sum, false
+}
+
+// packages returns which package each of the paths belongs to, as seen from a
+// root directory. Databases are kept as long as a process has their root.
+func (e *engine) packages(root fileID, pid int32, paths []string) map[string]software.Package {
+	db := e.databases[root]
+	if db == nil {
+		path := "/"
+		if root != e.ownRoot {
+			path = e.root + "/" + strconv.Itoa(int(pid)) + "/root"
+		}
+		db = software.Open(path)
+		if root == e.ownRoot { // of another root the process that leads to it may end
+			e.databases[root] = db
+		}
+	}
+	owners, err := db.Owners(paths)
+	if err != nil && !errors.Is(err, software.ErrNoDatabase) && root == e.ownRoot {
+		e.packageProblem = err.Error()
+	}
+	return owners
+}
+
+// factNotes says of the facts about programs what is missing and why.
+func (e *engine) factNotes() []Note {
+	var notes []Note
+	if n := len(e.tooLarge); n > 0 {
+		notes = append(notes, Note{"sha256", fmt.Sprintf("%d programs larger than %d MiB were not hashed", n, e.options.MaxDigest>>20)})
+	}
+	if n := len(e.pending); n > 0 {
+		notes = append(notes, Note{"sha256", fmt.Sprintf("%d programs are not hashed yet: so many bytes were read already", n)})
+	}
+	if e.hasher == nil {
+		notes = append(notes, Note{"sha256", "programs are not hashed"})
+	}
+	if e.packageProblem != "" {
+		notes = append(notes, Note{"packages", e.packageProblem})
+	}
+	return notes
+}
