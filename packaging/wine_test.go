@@ -45,6 +45,9 @@ func TestWindowsScan(t *testing.T) {
 	if got.Owners[0].PID != pid {
 		t.Errorf("pid of port %d = %d, want %d", port, got.Owners[0].PID, pid)
 	}
+	if o := got.Owners[0]; o.How != "process" || o.User == "" || !strings.HasPrefix(o.SID, "S-1-5-") {
+		t.Errorf("owner of port %d = %+v, want a process with its account and a SID of Windows NT (S-1-5-...)", port, o)
+	}
 	// Windows names are equal in any case, and the drive is Wine's choice.
 	if want := `\listener.exe`; !strings.HasSuffix(strings.ToLower(got.Owners[0].Executable), want) {
 		t.Errorf("executable of port %d = %q, want a path that ends in %s", port, got.Owners[0].Executable, want)
@@ -59,6 +62,8 @@ type socket struct {
 	Owners    []struct {
 		PID        int
 		Executable string
+		How        string
+		User, SID  string
 	}
 }
 

@@ -50,43 +50,69 @@ func hostRules(answers []portAnswer) (Namespace, []Gap) {
 	ns := Namespace{Label: HostNamespace, StartKnown: true, Complete: true}
 	var dynamic []PortRange
 	var excluded [][]PortRange
-	failed := map[string][]error{}
+	failed := map[string]portFailures{}
 	for i, q := range portQuestions {
-		if err := answers[i].err; err != nil {
-			failed[q.what] = append(failed[q.what], err)
-			continue
-		}
-		var err error
-		if q.what == dynamicPort {
+		err := answers[i].err
+		switch {
+		case err != nil:
+		case q.what == dynamicPort:
 			var r PortRange
 			r, err = parseDynamicPort(answers[i].output)
 			dynamic = append(dynamic, r)
-		} else {
+		default:
 			var ranges []PortRange
 			ranges, err = parseExcludedPorts(answers[i].output)
 			excluded = append(excluded, ranges)
 		}
 		if err != nil {
-			failed[q.what] = append(failed[q.what], fmt.Errorf("%s %s: %w", q.version, q.transport, err))
+			failed[q.what] = failed[q.what].with(q, err)
 		}
 	}
-	if len(failed[dynamicPort]) == 0 {
-		if slices.ContainsFunc(dynamic, func(r PortRange) bool { return r != dynamic[0] }) {
-			failed[dynamicPort] = []error{fmt.Errorf("the ranges for automatic binds differ: %s", describeRanges(dynamic))}
-		} else {
-			ns.Ephemeral, ns.EphemeralKnown = dynamic[0], true
+	if failed[dynamicPort] == nil {
+		ns.Ephemeral, ns.EphemeralKnown = dynamic[0], !slices.ContainsFunc(dynamic, func(r PortRange) bool { return r != dynamic[0] })
+		if !ns.EphemeralKnown {
+			ns.Ephemeral = PortRange{}
+			failed[dynamicPort] = portFailures{{reason: "the ranges for automatic binds differ: " + describeRanges(dynamic)}}
 		}
 	}
-	if len(failed[excludedPort]) == 0 {
+	if failed[excludedPort] == nil {
 		ns.Excluded = commonPorts(excluded[0], excluded[1])
 	}
 	var gaps []Gap
 	for _, what := range []string{dynamicPort, excludedPort} {
-		if errs := failed[what]; len(errs) > 0 {
-			gaps = append(gaps, Gap{Source: "netsh int show " + what, Reason: joinReasons(errs), Hides: HidesFacts})
+		if f := failed[what]; f != nil {
+			gaps = append(gaps, Gap{Source: "netsh int show " + what, Reason: f.String(), Hides: HidesFacts})
 		}
 	}
 	return ns, gaps
+}
+
+// portFailures are the reasons why questions have no answer, each named once
+// with the questions that it is of.
+type portFailures []struct{ questions, reason string }
+
+func (f portFailures) with(q portQuestion, err error) portFailures {
+	question, reason := q.version+" "+q.transport, err.Error()
+	for i := range f {
+		if f[i].reason == reason {
+			f[i].questions += ", " + question
+			return f
+		}
+	}
+	return append(f, struct{ questions, reason string }{question, reason})
+}
+
+// String puts the failures into one line.
+func (f portFailures) String() string {
+	var texts []string
+	for _, one := range f {
+		text := one.reason
+		if one.questions != "" {
+			text = one.questions + ": " + text
+		}
+		texts = append(texts, text)
+	}
+	return strings.Join(texts, "; ")
 }
 
 // describeRanges names the ranges of the first questions.
@@ -99,17 +125,6 @@ func describeRanges(ranges []PortRange) string {
 		fmt.Fprintf(&b, "%s %s %d-%d", portQuestions[i].version, portQuestions[i].transport, r.First, r.Last)
 	}
 	return b.String()
-}
-
-// joinReasons puts distinct errors into one line.
-func joinReasons(errs []error) string {
-	var texts []string
-	for _, err := range errs {
-		if text := err.Error(); !slices.Contains(texts, text) {
-			texts = append(texts, text)
-		}
-	}
-	return strings.Join(texts, "; ")
 }
 
 // parseDynamicPort reads the output of "netsh int ipv4 show dynamicport tcp":

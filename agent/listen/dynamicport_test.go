@@ -110,11 +110,11 @@ func TestHostRules(t *testing.T) {
 			map[registry.Port]Answer{50000: Unknown, 2000: Unknown},
 			[]string{"dynamicport: the ranges for automatic binds differ: ipv4 tcp 49152-65535, ipv4 udp 49152-65535, ipv6 tcp 49152-65535, ipv6 udp 1025-61024"}},
 		{"no exclusions to be had: the range is still known", answers(usual, usual, usual, usual, nil, nil),
-			map[registry.Port]Answer{50000: Yes}, []string{"excludedportrange: no netsh"}},
+			map[registry.Port]Answer{50000: Yes}, []string{"excludedportrange: ipv4 tcp, ipv4 udp: no netsh"}},
 		{"one range in words that have no numbers", answers(usual, usual, []byte("?"), usual, []byte(excludedNone), []byte(excludedNone)),
 			map[registry.Port]Answer{50000: Unknown}, []string{`dynamicport: ipv6 tcp: netsh shows no range for automatic binds, but "?"`}},
-		{"no netsh at all is said once for each fact", answers(nil, nil, nil, nil, nil, nil),
-			map[registry.Port]Answer{50000: Unknown}, []string{"dynamicport: no netsh", "excludedportrange: no netsh"}},
+		{"no netsh at all is said once of each fact", answers(nil, nil, nil, nil, nil, nil),
+			map[registry.Port]Answer{50000: Unknown}, []string{"dynamicport: ipv4 tcp, ipv4 udp, ipv6 tcp, ipv6 udp: no netsh", "excludedportrange: ipv4 tcp, ipv4 udp: no netsh"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.reason, func(t *testing.T) {

@@ -3,6 +3,7 @@ package listen
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/portaudit/portaudit/agent/listen/iphelper"
@@ -89,7 +90,7 @@ func withoutTables(ctx context.Context, reason error) (Snapshot, error) {
 		return Snapshot{}, errors.Join(reason, err)
 	}
 	s.Coverage.Gaps = append(s.Coverage.Gaps, Gap{
-		Source: tablesSource, Hides: HidesFacts, Reason: joinReasons([]error{reason}) + "; gopsutil was asked instead",
+		Source: tablesSource, Hides: HidesFacts, Reason: fmt.Sprintf("gopsutil was asked instead: %v", reason),
 	})
 	return s, nil
 }

@@ -229,6 +229,54 @@ func TestListRemembersProcesses(t *testing.T) {
 	}
 }
 
+// TestWithoutTables: gopsutil still names this process, and the coverage record
+// says why it was asked.
+func TestWithoutTables(t *testing.T) {
+	place := listenTCP(t, "tcp4", "127.0.0.1:0")
+	s, err := withoutTables(t.Context(), iphelper.ErrUnavailable)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o := ownerOf(t, s, place); o.How != Process || o.PID != os.Getpid() {
+		t.Errorf("owner is %v %d, want process %d", o.How, o.PID, os.Getpid())
+	}
+	if !slices.ContainsFunc(s.Coverage.Gaps, func(g Gap) bool {
+		return g.Source == tablesSource && g.Hides == HidesFacts && strings.Contains(g.Reason, iphelper.ErrUnavailable.Error())
+	}) {
+		t.Errorf("no gap says that there are no tables: %+v", s.Coverage.Gaps)
+	}
+}
+
+// TestOwnerOfAClosedProcess takes every right to a process from everybody, as
+// services have it towards ordinary users.
+func TestOwnerOfAClosedProcess(t *testing.T) {
+	port, cmd := startChild(t)
+	h, err := windows.OpenProcess(windows.WRITE_DAC, false, uint32(cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer windows.CloseHandle(h) //nolint:errcheck // of an open handle it cannot fail
+	nobody, err := windows.SecurityDescriptorFromString("D:P")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dacl, _, err := nobody.DACL()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := windows.SetSecurityInfo(h, windows.SE_KERNEL_OBJECT, windows.DACL_SECURITY_INFORMATION, nil, nil, dacl, nil); err != nil {
+		t.Fatal(err)
+	}
+	s := listWith(t, openLister(t))
+	o := ownerOf(t, s, netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(port)))
+	if o.How != Denied || o.PID != cmd.Process.Pid || !strings.EqualFold(o.Command, filepath.Base(cmd.Path)) {
+		t.Errorf("got %+v, want denied, with the pid and the name of the program", o)
+	}
+	if !slices.ContainsFunc(s.Coverage.Gaps, func(g Gap) bool { return g.Hides == HidesOwners && g.Count == 1 && g.Fix != "" }) {
+		t.Errorf("no gap counts the one process that was denied: %+v", s.Coverage.Gaps)
+	}
+}
+
 // TestOwnerOfADeadProcess takes a pid that was of a process of this test: it is
 // still held open, so no other process has it.
 func TestOwnerOfADeadProcess(t *testing.T) {
@@ -256,6 +304,24 @@ func TestOwnerOfALaterProcess(t *testing.T) {
 	a := &windowsAudit{windowsLister: &windowsLister{}, seen: map[uint32]Owner{}, read: time.Now().Add(-time.Hour)}
 	if o := a.owner(iphelper.Row{PID: uint32(cmd.Process.Pid)}); o.How != Raced {
 		t.Errorf("got %+v, want raced", o)
+	}
+}
+
+// TestParentsOfAnOlderProcess makes the child older than its parent, as it is
+// where the parent has ended and its pid was used again.
+func TestParentsOfAnOlderProcess(t *testing.T) {
+	_, cmd := startChild(t)
+	p, err := openProcess(uint32(cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	if parents := p.parents(); len(parents) == 0 || parents[0].PID != os.Getpid() {
+		t.Fatalf("parents are %v, want %d first", parents, os.Getpid())
+	}
+	p.started = p.started.Add(-time.Hour)
+	if parents := p.parents(); len(parents) > 0 {
+		t.Errorf("parents are %v, which started after their child", parents)
 	}
 }
 
@@ -288,4 +354,43 @@ func TestReadServices(t *testing.T) {
 		}
 	}
 	t.Errorf("the service PlugPlay is not among %v", table.hosted)
+}
+
+// TestListKeepsNoHandle: the system gives out the numbers of closed handles
+// again, so many new handles fill all gaps, and the highest of them says how
+// many are open. (Wine does not count the handles of a process.)
+func TestListKeepsNoHandle(t *testing.T) {
+	startChild(t)
+	listenTCP(t, "tcp4", "127.0.0.1:0")
+	w := &windowsLister{accounts: map[string]string{}}
+	list := func(audits int) {
+		for range audits {
+			w.processes = nil // read all again
+			if _, err := w.list(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	const audits, handlesApart = 200, 4
+	list(5) // loads libraries, runs netsh
+	before := highestHandle(t)
+	list(audits)
+	if after := highestHandle(t); after > before+audits*handlesApart/2 {
+		t.Errorf("the highest of many new handles was %d before %d audits and is %d after them", before, audits, after)
+	}
+}
+
+// highestHandle returns the highest number of many new handles.
+func highestHandle(t *testing.T) windows.Handle {
+	t.Helper()
+	var highest windows.Handle
+	for range 1000 {
+		h, err := windows.CreateEvent(nil, 0, 0, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer windows.CloseHandle(h) //nolint:errcheck // of an open handle it cannot fail
+		highest = max(highest, h)
+	}
+	return highest
 }
