@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/windows"
+	winregistry "golang.org/x/sys/windows/registry"
 
 	"github.com/portaudit/portaudit/agent/listen/iphelper"
 	"github.com/portaudit/portaudit/registry"
@@ -190,6 +191,50 @@ func checkArguments(t *testing.T, s Snapshot, o Owner, want []string) {
 	}
 	if !slices.Equal(o.Arguments, want) {
 		t.Errorf("arguments of %d are %q, want %q", o.PID, o.Arguments, want)
+	}
+}
+
+// TestListNamesAUDPSocket binds below the package net, whose UDP sockets do not
+// work under Wine.
+func TestListNamesAUDPSocket(t *testing.T) {
+	for _, tt := range []struct {
+		family int
+		bind   windows.Sockaddr
+		at     netip.Addr
+	}{
+		{windows.AF_INET, &windows.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}, netip.MustParseAddr("127.0.0.1")},
+		{windows.AF_INET6, &windows.SockaddrInet6{Addr: netip.IPv6Loopback().As16()}, netip.IPv6Loopback()},
+	} {
+		listenTCP(t, "tcp4", "127.0.0.1:0") // the package net starts Winsock
+		fd, err := windows.Socket(tt.family, windows.SOCK_DGRAM, windows.IPPROTO_UDP)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer windows.Closesocket(fd) //nolint:errcheck // of an open socket it cannot fail
+		if err := windows.Bind(fd, tt.bind); err != nil {
+			t.Fatal(err)
+		}
+		name, err := windows.Getsockname(fd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var port int
+		switch a := name.(type) {
+		case *windows.SockaddrInet4:
+			port = a.Port
+		case *windows.SockaddrInet6:
+			port = a.Port
+		}
+		s := listWith(t, openLister(t))
+		i := slices.IndexFunc(s.Sockets, func(s Socket) bool {
+			return s.Transport == registry.UDP && int(s.Port) == port && s.Address == tt.at
+		})
+		if i < 0 {
+			t.Fatalf("UDP port %d of %v is not among the sockets %+v", port, tt.at, s.Sockets)
+		}
+		if o := s.Sockets[i].Owners; len(o) != 1 || o[0].How != Process || o[0].PID != os.Getpid() {
+			t.Errorf("owners of UDP port %d of %v are %+v, want process %d", port, tt.at, o, os.Getpid())
+		}
 	}
 }
 
@@ -393,4 +438,54 @@ func highestHandle(t *testing.T) windows.Handle {
 		highest = max(highest, h)
 	}
 	return highest
+}
+
+// TestServiceOfNoTag asks for a tag that no service has: there is no name, and
+// no harm where the call is not there.
+func TestServiceOfNoTag(t *testing.T) {
+	table, err := readServices()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tag := range []uint32{0, 1<<32 - 1} {
+		if name := table.tagged(uint32(os.Getpid()), tag); name != "" {
+			t.Errorf("the service with the tag %d of this process is %q, want none", tag, name)
+		}
+	}
+}
+
+// TestReadHTTPPorts reserves a URL and binds a certificate as http.sys keeps
+// them, in the registry of Wine.
+func TestReadHTTPPorts(t *testing.T) {
+	if os.Getenv("PORTAUDIT_TEST_WINE") == "" {
+		t.Skip("PORTAUDIT_TEST_WINE is not set: this writes to the registry")
+	}
+	key := func(path string) winregistry.Key {
+		t.Helper()
+		k, _, err := winregistry.CreateKey(winregistry.LOCAL_MACHINE, httpParameters+path, winregistry.ALL_ACCESS)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { k.Close() })
+		return k
+	}
+	const reservation, binding = "http://+:59851/portaudit/", "0.0.0.0:59852"
+	urls := key("UrlAclInfo")
+	if err := urls.SetBinaryValue(reservation, []byte{1}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { urls.DeleteValue(reservation) }) //nolint:errcheck // the prefix is made anew
+	key("SslBindingInfo" + `\` + binding)
+	t.Cleanup(func() {
+		winregistry.DeleteKey(winregistry.LOCAL_MACHINE, httpParameters+"SslBindingInfo"+`\`+binding) //nolint:errcheck // likewise
+	})
+	ports, err := readHTTPPorts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []registry.Port{59851, 59852} {
+		if !slices.Contains(ports, want) {
+			t.Errorf("port %d is not among %v", want, ports)
+		}
+	}
 }
