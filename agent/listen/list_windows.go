@@ -42,7 +42,7 @@ type windowsAudit struct {
 
 func (l *windowsLister) list(ctx context.Context) (Snapshot, error) {
 	a := &windowsAudit{windowsLister: l, seen: map[uint32]Owner{}, snapshot: Snapshot{
-		Time: time.Now(), Coverage: Coverage{Sources: []string{tablesSource, servicesSource}},
+		Time: time.Now(), Coverage: Coverage{Sources: []string{tablesSource, servicesSource}, Notes: windowsNotes()},
 	}}
 	ns, gaps := l.rules.get(ctx, a.snapshot.Time, hostNamespace)
 	a.snapshot.Coverage.Gaps = append(a.snapshot.Coverage.Gaps, gaps...)
@@ -56,6 +56,15 @@ func (l *windowsLister) list(ctx context.Context) (Snapshot, error) {
 	a.countGaps()
 	l.processes = a.seen
 	return a.snapshot, ctx.Err()
+}
+
+// windowsNotes say what this way does not tell.
+func windowsNotes() []Note {
+	return []Note{
+		{tablesSource, "Windows shows bound UDP sockets whether they are connected or not"},
+		{tablesSource, "the sockets of other network compartments, such as those of Windows containers, are not shown"},
+		{"programs", "on Windows they are neither hashed nor looked for in packages"},
+	}
 }
 
 // readTables reads the four tables. One that cannot be read is a gap; an error
@@ -76,10 +85,6 @@ func (a *windowsAudit) readTables(ns *Namespace) ([]iphelper.Row, error) {
 		return nil, errors.Join(errs...)
 	}
 	ns.Complete = len(errs) == 0
-	a.snapshot.Coverage.Notes = append(a.snapshot.Coverage.Notes, Note{
-		Source: tablesSource,
-		Text:   "Windows shows bound UDP sockets whether they are connected or not, and the sockets of one network compartment",
-	})
 	return rows, nil
 }
 

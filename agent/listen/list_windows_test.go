@@ -489,3 +489,27 @@ func TestReadHTTPPorts(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkListAgain is an audit in which nothing is new.
+func BenchmarkListAgain(b *testing.B) {
+	for range 100 {
+		l, err := net.Listen("tcp4", "127.0.0.1:0")
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer l.Close()
+	}
+	l, err := Open(Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if _, err := l.List(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := l.List(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
