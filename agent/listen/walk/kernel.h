@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * The fields of the kernel's structures that walk.bpf.c reads, and no others.
+ * Offsets are put in for the running kernel when the program is loaded
+ * (CO-RE); the order here means nothing.
+ */
+#ifndef PORTAUDIT_KERNEL_H
+#define PORTAUDIT_KERNEL_H
+
+typedef unsigned char u8;
+typedef unsigned char __u8;
+typedef unsigned short __u16;
+typedef short __s16;
+typedef unsigned int __u32;
+typedef int __s32;
+typedef unsigned long long __u64;
+typedef long long __s64;
+typedef __u16 __be16;
+typedef __u32 __be32;
+typedef __u32 __wsum;
+
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef int s32;
+typedef short s16;
+typedef unsigned long long u64;
+typedef long long s64;
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct ns_common {
+	u32 inum;
+};
+
+struct net {
+	struct ns_common ns;
+};
+
+struct super_block {
+	u32 s_dev;
+};
+
+struct inode {
+	unsigned long i_ino;
+	struct super_block *i_sb;
+};
+
+struct file {
+	const void *f_op;
+	void *private_data;
+	struct inode *f_inode;
+};
+
+struct fdtable {
+	u32 max_fds;
+	struct file **fd;
+	unsigned long *open_fds;
+};
+
+struct files_struct {
+	struct fdtable *fdt;
+};
+
+struct mm_struct {
+	struct file *exe_file;
+};
+
+struct upid {
+	s32 nr;
+};
+
+struct pid {
+	u32 level;
+	struct upid numbers[1];
+};
+
+struct task_struct {
+	s32 tgid;
+	u64 start_boottime;
+	struct task_struct *group_leader;
+	struct files_struct *files;
+	struct mm_struct *mm;
+	struct pid *thread_pid;
+};
+
+typedef struct {
+	struct net *net;
+} possible_net_t;
+
+typedef struct {
+	s64 counter;
+} atomic64_t;
+
+struct sock_common {
+	u16 skc_family;
+	u8 skc_state;
+	u16 skc_num;
+	possible_net_t skc_net;
+	atomic64_t skc_cookie;
+};
+
+struct sock {
+	struct sock_common __sk_common;
+	u16 sk_type;
+	u16 sk_protocol;
+};
+
+typedef enum {
+	SS_FREE = 0,
+	SS_UNCONNECTED,
+	SS_CONNECTING,
+	SS_CONNECTED,
+	SS_DISCONNECTING,
+} socket_state;
+
+struct socket {
+	socket_state state;
+	s16 type;
+	struct sock *sk;
+};
+
+#pragma clang attribute pop
+
+#endif
