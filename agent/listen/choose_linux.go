@@ -1,14 +1,122 @@
 package listen
 
-import "fmt"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
 
-// choose picks the way in which owners are found.
+	"github.com/portaudit/portaudit/agent/listen/walk"
+)
+
+// fewFiles is the number of open files of a host up to which one look at the
+// links of all descriptors is over sooner than a BPF program is loaded
+// (docs/performance.md).
+const fewFiles = 7000
+
+// choose picks the way in which owners are found, and notes why.
 func (e *engine) choose() error {
-	switch e.options.Way {
-	case Auto, Proc:
+	note := func(text string) { e.wayNote = Note{Source: "owners", Text: text} }
+	proc := func(why string) {
 		e.finder = newProcFinder(e.proc)
-		e.wayNote = Note{Source: "owners", Text: "/proc/PID/fd, on every core"}
+		note("by /proc/PID/fd, on every core: " + why)
+	}
+	if e.root != procRoot {
+		proc("another procfs than this kernel's is read")
 		return nil
 	}
-	return fmt.Errorf("owners cannot be found by %s on this system", e.options.Way)
+	switch e.options.Way {
+	case Proc:
+		proc("asked for")
+		return nil
+	case Auto:
+		if n := e.openFiles(); e.options.Once && n > 0 && n <= fewFiles {
+			proc(fmt.Sprintf("for %d open files that is faster than to load a BPF program", n))
+			return nil
+		}
+	}
+	w, err := walk.Open(0)
+	switch {
+	case err == nil:
+		e.finder = &bpfFinder{walker: w, initial: e.initialPIDs()}
+		note("by a BPF iterator over " + w.Kind().String() + ", in the kernel")
+		return e.checkClock()
+	case e.options.Way == BPF:
+		return fmt.Errorf("find owners by BPF: %w%s", err, remedyBPF(err))
+	default:
+		proc(err.Error() + remedyBPF(err))
+		return nil
+	}
+}
+
+func remedyBPF(err error) string {
+	if !errors.Is(err, fs.ErrPermission) {
+		return ""
+	}
+	if os.Geteuid() == 0 {
+		return " (it needs CAP_BPF and CAP_PERFMON, which even root may lack in a container, and a kernel that is not locked down)"
+	}
+	return " (run as root, or with CAP_BPF and CAP_PERFMON)"
+}
+
+// openFiles returns how many files are open on the host, 0 if that is unknown:
+// the first number of /proc/sys/fs/file-nr (proc_sys_fs(5)).
+func (e *engine) openFiles() int {
+	b, err := os.ReadFile(e.root + "/sys/fs/file-nr")
+	if err != nil {
+		return 0
+	}
+	first, _, _ := strings.Cut(string(b), "\t")
+	n, _ := strconv.Atoi(first)
+	return n
+}
+
+// bpfFinder lets a BPF program walk the descriptors in the kernel.
+type bpfFinder struct {
+	walker  *walk.Walker
+	initial bool   // whether this process is in the initial pid namespace
+	offset  uint64 // see checkClock
+}
+
+func (f *bpfFinder) everywhere() bool { return f.initial }
+func (f *bpfFinder) close() error     { return f.walker.Close() }
+
+func (f *bpfFinder) find(ctx context.Context, _ []int32, wanted map[uint64]bool, found []holding) ([]holding, int, error) {
+	err := f.walker.Walk(ctx, func(r *walk.Row) {
+		if !wanted[r.Inode] {
+			return
+		}
+		found = append(found, holding{
+			inode: r.Inode, pid: r.PID, fd: int32(r.FD), start: f.ticks(r.Start),
+			exe: fileID{r.Device, r.Executable}, space: uint64(r.Namespace),
+		})
+	})
+	return found, 0, err
+}
+
+// ticks turns nanoseconds since boot into the unit of /proc/PID/stat.
+func (f *bpfFinder) ticks(ns uint64) uint64 { return (ns + f.offset) / (1e9 / userHz) }
+
+// checkClock finds out how the clock of a time namespace that this process may
+// be in differs from the one that a walk tells: /proc shows start times in the
+// reader's (time_namespaces(7)).
+func (e *engine) checkClock() error {
+	b, err := os.ReadFile(e.root + "/self/timens_offsets")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // before Linux 5.6: there are none
+	}
+	if err != nil {
+		return err
+	}
+	offset, err := parseBootOffset(b)
+	if err != nil {
+		return fmt.Errorf("%s/self/timens_offsets: %w", e.root, err)
+	}
+	if f, ok := e.finder.(*bpfFinder); ok {
+		f.offset = uint64(offset)
+	}
+	return nil
 }

@@ -79,6 +79,7 @@ type engine struct {
 // known is a process that holds sockets.
 type known struct {
 	processFacts
+	ran   fileID  // its executable as the walk that found it told
 	alone []Owner // it, as the only owner of a socket; shared by its sockets
 	read  time.Time
 	walk  uint64 // number of the enumeration whose walk saw it

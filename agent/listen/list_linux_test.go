@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"github.com/portaudit/portaudit/registry"
@@ -45,6 +46,23 @@ func TestMain(m *testing.M) {
 		}
 		defer l.Close()
 		fmt.Println(l.Addr().(*net.TCPAddr).Port)
+	case "busy": // 20 TCP listeners and 10 UDP sockets beside what it was given
+		for range 20 {
+			l, err := net.Listen("tcp4", "127.0.0.1:0")
+			if err != nil {
+				fmt.Println(err)
+				os.Exit(1)
+			}
+			defer l.Close()
+		}
+		for range 10 {
+			c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+			if err != nil {
+				fmt.Println(err)
+				os.Exit(1)
+			}
+			defer c.Close()
+		}
 	case "list":
 		printSnapshot()
 		return
@@ -152,8 +170,29 @@ func ownerPIDs(s Socket) []int {
 	return pids
 }
 
-// ways are the two ways to enumerate; they must give the same answer.
-var ways = map[string]func(context.Context) (Snapshot, error){"proc": List, "gopsutil": Portable}
+// ways are the ways to enumerate that this process may use; they must give the
+// same answer.
+func ways(t *testing.T) map[string]func(context.Context) (Snapshot, error) {
+	t.Helper()
+	all := map[string]func(context.Context) (Snapshot, error){}
+	for _, way := range []Way{BPF, Proc, Gopsutil} {
+		l, err := Open(Options{Way: way, Once: true})
+		if err != nil {
+			if way == BPF {
+				t.Logf("not compared: %v", err)
+				continue
+			}
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := l.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		all[way.String()] = l.List
+	}
+	return all
+}
 
 func TestEveryOwnerIsNamed(t *testing.T) {
 	self, err := os.Executable()
@@ -202,7 +241,7 @@ func TestEveryOwnerIsNamed(t *testing.T) {
 		{"two processes with SO_REUSEPORT", registry.TCP, sharedAt, []int{me, second.Pid}},
 		{"UDP, bound", registry.UDP, udp.LocalAddr().(*net.UDPAddr).AddrPort(), []int{me}},
 	}
-	for way, list := range ways {
+	for way, list := range ways(t) {
 		snapshot, err := list(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -229,32 +268,50 @@ func TestEveryOwnerIsNamed(t *testing.T) {
 	}
 }
 
-func TestBothWaysAgree(t *testing.T) {
-	_, at := listenTCP(t, "tcp", "[::1]:0")
-	type row struct {
-		endpoint endpoint
-		pids     string
+// TestWaysAgree compares the ways on a busy host, socket by socket and owner
+// by owner.
+func TestWaysAgree(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
 	}
-	var rows [2][]row
-	for i, way := range []string{"proc", "gopsutil"} {
-		snapshot, err := ways[way](t.Context())
+	mine := map[int]bool{os.Getpid(): true}
+	for range 20 {
+		l, _ := listenTCP(t, "tcp", "[::]:0")
+		file, err := l.File()
 		if err != nil {
 			t.Fatal(err)
 		}
-		find(t, snapshot, registry.TCP, at)
+		defer file.Close()
+		heir, _ := child(t, self, "busy", file)
+		mine[heir.Pid] = true
+	}
+	answers := map[string]map[endpoint]string{}
+	for way, list := range ways(t) {
+		snapshot, err := list(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		answers[way] = map[endpoint]string{}
 		for _, s := range snapshot.Sockets {
-			if s.Namespace == HostNamespace {
-				rows[i] = append(rows[i], row{endpointOf(s), fmt.Sprint(ownerPIDs(s))})
+			// Other tests of this machine open and close sockets meanwhile: what
+			// is not held by this one's processes is left out.
+			if slices.ContainsFunc(s.Owners, func(o Owner) bool { return !mine[o.PID] }) {
+				continue
 			}
+			var text strings.Builder
+			for _, o := range s.Owners {
+				fmt.Fprintln(&text, o.How, o.PID, o.Executable, o.Deleted, o.Command, o.Arguments, o.User, o.UID, o.Parent)
+			}
+			answers[way][endpointOf(s)] = text.String()
 		}
 	}
-	// Other tests of this machine open and close sockets meanwhile: only what
-	// both saw can be compared.
-	for _, a := range rows[0] {
-		for _, b := range rows[1] {
-			if a.endpoint == b.endpoint && a.pids != b.pids {
-				t.Errorf("%+v: owners are %s by /proc and %s by gopsutil", a.endpoint, a.pids, b.pids)
-			}
+	if n := len(answers["proc"]); n < 20+20*30 {
+		t.Fatalf("by /proc there are %d sockets of this test, want %d and more", n, 20+20*30)
+	}
+	for way, answer := range answers {
+		if diff := cmp.Diff(answers["proc"], answer, cmp.AllowUnexported(endpoint{}), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+			t.Errorf("by /proc (-) and by %s (+):\n%s", way, diff)
 		}
 	}
 }

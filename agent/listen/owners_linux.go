@@ -83,7 +83,7 @@ func (e *engine) find(ctx context.Context) error {
 		}
 		e.pids = pids
 	}
-	e.hidden = !slices.Contains(e.pids, 1)
+	e.hidden = !e.finder.everywhere() && !slices.Contains(e.pids, 1)
 	var err error
 	e.found, e.denied, err = e.finder.find(ctx, e.pids, e.inodes, e.found[:0])
 	if err != nil {
@@ -187,7 +187,7 @@ func (e *engine) readHolders(ctx context.Context) error {
 			p.walk = e.audit
 			continue
 		}
-		e.processes[h.pid] = &known{walk: e.audit}
+		e.processes[h.pid] = &known{walk: e.audit, ran: h.exe}
 		unread = append(unread, h)
 	}
 	for pid, p := range e.processes {
@@ -215,7 +215,7 @@ func (e *engine) same(p *known, h holding) bool {
 		return false
 	}
 	if h.start != 0 {
-		return h.start == p.owner.Start && (h.exe == fileID{} || h.exe.inode == p.exe.inode)
+		return h.start == p.owner.Start && h.exe == p.ran
 	}
 	s, err := e.reader.readParent(int(h.pid))
 	if err != nil || s.start != p.owner.Start {

@@ -240,6 +240,7 @@ func FuzzParseProcess(f *testing.F) {
 		_ = parseNamespaceMounts(b)
 		_, _ = parseProtocolSockets(b, "TCP")
 		_ = parseLastProcess(b)
+		_, _ = parseBootOffset(b)
 		_ = numbers(b, func(int, []byte) {})
 		_, _ = parseSocketLink(b)
 		_ = parseCommandLine(b)

@@ -74,3 +74,21 @@ func parseLastProcess(b []byte) []byte {
 	b = bytes.TrimSpace(b)
 	return b[bytes.LastIndexByte(b, ' ')+1:]
 }
+
+// parseBootOffset reads the line "boottime SECONDS NANOSECONDS" of
+// /proc/PID/timens_offsets (time_namespaces(7)); none is no offset.
+func parseBootOffset(b []byte) (time.Duration, error) {
+	for line := range bytes.Lines(b) {
+		f := bytes.Fields(line)
+		if len(f) != 3 || string(f[0]) != "boottime" {
+			continue
+		}
+		seconds, err := strconv.ParseInt(string(f[1]), 10, 33)
+		nanoseconds, err2 := strconv.ParseInt(string(f[2]), 10, 32)
+		if err != nil || err2 != nil {
+			return 0, fmt.Errorf("no offset: %q", clip(line))
+		}
+		return time.Duration(seconds)*time.Second + time.Duration(nanoseconds), nil
+	}
+	return 0, nil
+}
