@@ -105,14 +105,21 @@ func (w *procWorker) process(proc int, pid int32, wanted map[uint64]bool) {
 		return // else it ended
 	}
 	defer unix.Close(dir)
-	mine := len(w.found)
+	mine, refused := len(w.found), false
+	defer func() {
+		if refused {
+			w.denied++
+		}
+	}()
 	for {
 		n, err := unix.Getdents(dir, w.buffer)
 		if err != nil || n <= 0 {
 			return
 		}
 		whole := numbers(w.buffer[:n], func(fd int, name []byte) {
-			inode, ok := parseSocketLink(readLinkAt(dir, name, w.link[:]))
+			target, err := readLinkErr(dir, name, w.link[:])
+			refused = refused || errors.Is(err, fs.ErrPermission) // the directory may be open to whom its links are not
+			inode, ok := parseSocketLink(target)
 			if !ok || !wanted[inode] || holds(w.found[mine:], inode) {
 				return
 			}
