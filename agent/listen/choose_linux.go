@@ -38,18 +38,35 @@ func (e *engine) choose() error {
 			return nil
 		}
 	}
-	w, err := walk.Open(0)
-	switch {
+	switch err := e.useBPF(); {
 	case err == nil:
-		e.finder = &bpfFinder{walker: w, initial: e.initialPIDs()}
-		note("by a BPF iterator over " + w.Kind().String() + ", in the kernel")
-		return e.checkClock()
+		return nil
 	case e.options.Way == BPF:
 		return fmt.Errorf("find owners by BPF: %w%s", err, remedyBPF(err))
 	default:
 		proc(err.Error() + remedyBPF(err))
 		return nil
 	}
+}
+
+// useBPF makes a BPF iterator the way in which owners are found, if it can be
+// loaded. It is tried once.
+func (e *engine) useBPF() error {
+	e.triedBPF = true
+	w, err := walk.Open(0)
+	if err != nil {
+		return err
+	}
+	f := &bpfFinder{walker: w, initial: e.initialPIDs()}
+	if f.offset, err = e.clockOffset(); err != nil {
+		return errors.Join(err, w.Close())
+	}
+	if e.finder != nil {
+		err = e.finder.close()
+	}
+	e.finder = f
+	e.wayNote = Note{Source: "owners", Text: "by a BPF iterator over " + w.Kind().String() + ", in the kernel"}
+	return err
 }
 
 func remedyBPF(err error) string {
@@ -78,7 +95,7 @@ func (e *engine) openFiles() int {
 type bpfFinder struct {
 	walker  *walk.Walker
 	initial bool   // whether this process is in the initial pid namespace
-	offset  uint64 // see checkClock
+	offset  uint64 // see clockOffset
 }
 
 func (f *bpfFinder) everywhere() bool { return f.initial }
@@ -100,23 +117,20 @@ func (f *bpfFinder) find(ctx context.Context, _ []int32, wanted map[uint64]bool,
 // ticks turns nanoseconds since boot into the unit of /proc/PID/stat.
 func (f *bpfFinder) ticks(ns uint64) uint64 { return (ns + f.offset) / (1e9 / userHz) }
 
-// checkClock finds out how the clock of a time namespace that this process may
-// be in differs from the one that a walk tells: /proc shows start times in the
-// reader's (time_namespaces(7)).
-func (e *engine) checkClock() error {
+// clockOffset tells how the clock of a time namespace that this process may be
+// in differs from the one that a walk tells, in nanoseconds: /proc shows start
+// times in the reader's (time_namespaces(7)).
+func (e *engine) clockOffset() (uint64, error) {
 	b, err := os.ReadFile(e.root + "/self/timens_offsets")
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // before Linux 5.6: there are none
+		return 0, nil // before Linux 5.6: there are none
 	}
 	if err != nil {
-		return err
+		return 0, err
 	}
 	offset, err := parseBootOffset(b)
 	if err != nil {
-		return fmt.Errorf("%s/self/timens_offsets: %w", e.root, err)
+		return 0, fmt.Errorf("%s/self/timens_offsets: %w", e.root, err)
 	}
-	if f, ok := e.finder.(*bpfFinder); ok {
-		f.offset = uint64(offset)
-	}
-	return nil
+	return uint64(offset), nil
 }

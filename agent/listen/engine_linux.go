@@ -23,13 +23,14 @@ import (
 // the descriptors of all processes walked; between beats the processes that
 // are known are read again in turn.
 type engine struct {
-	options Options
-	root    string // where procfs is mounted
-	proc    int    // descriptor of root
-	boot    time.Time
-	finder  finder
-	queries []query
-	sources []source // how each query is answered
+	options  Options
+	root     string // where procfs is mounted
+	proc     int    // descriptor of root
+	boot     time.Time
+	finder   finder
+	triedBPF bool
+	queries  []query
+	sources  []source // how each query is answered
 
 	self   uint64 // inode of this process's network namespace
 	host   uint64 // of the host's

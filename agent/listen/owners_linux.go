@@ -89,6 +89,9 @@ func (e *engine) find(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if e.denied > 0 && e.options.Way == Auto && !e.triedBPF && e.useBPF() == nil {
+		return e.find(ctx) // the kernel does not ask those processes
+	}
 	slices.SortFunc(e.found, func(a, b holding) int {
 		return cmp.Or(cmp.Compare(a.inode, b.inode), cmp.Compare(a.pid, b.pid), cmp.Compare(a.fd, b.fd))
 	})
@@ -108,6 +111,20 @@ func (e *engine) orphans() bool {
 	return false
 }
 
+// refusing returns how many processes do not let the links of their descriptors
+// be read. A walk in the kernel does not ask them, but a host that hides a
+// process from root may hide it from BPF too, and then a socket without a
+// holder is not the kernel's own.
+func (e *engine) refusing() int {
+	n := 0
+	for _, pid := range e.pids {
+		if e.reader.refuses(pid) && !kernelThread(e.proc, pid) {
+			n++
+		}
+	}
+	return n
+}
+
 // holdings returns who holds the socket of k, of what was found.
 func (e *engine) holdings(k *entry) []holding {
 	inode := uint64(k.row.Inode)
@@ -123,6 +140,9 @@ func (e *engine) holdings(k *entry) []holding {
 func (e *engine) assign() {
 	all := make([]holder, 0, len(e.found))
 	clear(e.held)
+	if e.finder.everywhere() && e.orphans() {
+		e.denied = e.refusing()
+	}
 	for _, s := range e.spaces {
 		for _, k := range s.known {
 			start := len(all)
