@@ -111,20 +111,6 @@ func (e *engine) orphans() bool {
 	return false
 }
 
-// refusing returns how many processes do not let the links of their descriptors
-// be read. A walk in the kernel does not ask them, but a host that hides a
-// process from root may hide it from BPF too, and then a socket without a
-// holder is not the kernel's own.
-func (e *engine) refusing() int {
-	n := 0
-	for _, pid := range e.pids {
-		if e.reader.refuses(pid) && !kernelThread(e.proc, pid) {
-			n++
-		}
-	}
-	return n
-}
-
 // holdings returns who holds the socket of k, of what was found.
 func (e *engine) holdings(k *entry) []holding {
 	inode := uint64(k.row.Inode)
@@ -141,7 +127,12 @@ func (e *engine) assign() {
 	all := make([]holder, 0, len(e.found))
 	clear(e.held)
 	if e.finder.everywhere() && e.orphans() {
-		e.denied = e.refusing()
+		// A walk in the kernel does not ask the processes, but a host that hides
+		// one from root may hide it from BPF too, and then a socket without a
+		// holder is not the kernel's own. Who does not show its namespace does
+		// not show its descriptors: both ask for the same right
+		// (PTRACE_MODE_READ_FSCREDS in fs/proc).
+		e.denied = e.blind
 	}
 	for _, s := range e.spaces {
 		for _, k := range s.known {
@@ -270,6 +261,7 @@ func (e *engine) readAll(ctx context.Context, list []holding) ([]processFacts, e
 // keep remembers what was read of processes.
 func (e *engine) keep(ctx context.Context, pids []int32, read []processFacts, now time.Time) {
 	programs := e.programs(ctx, pids, read)
+	ancestors := map[int][]Ancestor{}
 	for i, p := range read {
 		o := &p.owner
 		if o.UID.Known {
@@ -284,13 +276,13 @@ func (e *engine) keep(ctx context.Context, pids []int32, read []processFacts, no
 		if f.pending {
 			e.pending[pids[i]] = true
 		}
-		o.Parents = e.parents(o.Parent)
+		o.Parents = e.parents(o.Parent, ancestors)
 		if p.err != nil {
 			e.gap(Gap{Source: "/proc/PID/status", Reason: p.err.Error(), Hides: HidesFacts})
 		}
 		k := e.processes[pids[i]]
 		k.read = now
-		if !equalProcesses(k.processFacts, p) {
+		if k.alone == nil || !equalProcesses(k.processFacts, p) {
 			k.processFacts, k.alone = p, []Owner{p.owner}
 			e.changed = true
 		}
@@ -300,17 +292,25 @@ func (e *engine) keep(ctx context.Context, pids []int32, read []processFacts, no
 // maxParents bounds the chain of parents.
 const maxParents = 16
 
-// parents returns the chain from a process up to the first.
-func (e *engine) parents(pid int) []Ancestor {
+// parents returns the chain from a process up to the first. Processes of one
+// parent share it: chains are those found before.
+func (e *engine) parents(pid int, chains map[int][]Ancestor) []Ancestor {
+	if pid <= 0 {
+		return nil
+	}
+	if chain, done := chains[pid]; done {
+		return chain
+	}
 	var chain []Ancestor
-	for pid > 0 && len(chain) < maxParents {
-		s, err := e.reader.readParent(pid)
+	for next := pid; next > 0 && len(chain) < maxParents; {
+		s, err := e.reader.readParent(next)
 		if err != nil {
 			break
 		}
-		chain = append(chain, Ancestor{PID: pid, Command: s.command})
-		pid = s.parent
+		chain = append(chain, Ancestor{PID: next, Command: s.command})
+		next = s.parent
 	}
+	chains[pid] = chain
 	return chain
 }
 

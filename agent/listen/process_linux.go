@@ -92,25 +92,6 @@ func (r *processReader) stillHolds(h holder, inode uint64) bool {
 	return ok && now == inode
 }
 
-// refuses reports whether the links of a process's descriptors may not be read.
-func (r *processReader) refuses(pid int32) bool {
-	dir, err := openAt(r.proc, append(append(appendNumber(r.path[:0], int(pid)), "/fd"...), 0), unix.O_RDONLY|unix.O_DIRECTORY)
-	if err != nil {
-		return errors.Is(err, fs.ErrPermission)
-	}
-	defer unix.Close(dir)
-	n, err := unix.Getdents(dir, r.buffer[:256]) // the first few are as good as all
-	if err != nil || n <= 0 {
-		return false
-	}
-	refused := false
-	numbers(r.buffer[:n], func(_ int, name []byte) {
-		_, err := readLinkErr(dir, name, r.link)
-		refused = refused || errors.Is(err, fs.ErrPermission)
-	})
-	return refused
-}
-
 func (r *processReader) readStatus(dir int, p *processFacts) {
 	b, err := r.file(dir, "status\x00")
 	if err != nil {

@@ -86,7 +86,9 @@ func (e *engine) ask() {
 			continue
 		}
 		if s.conn != nil {
-			if _, err := s.conn.Dump(q.Query, nil); !errors.Is(err, sockdiag.ErrAbsent) {
+			none := q.Query
+			none.States = 0 // whether it would answer, not what
+			if _, err := s.conn.Dump(none, nil); !errors.Is(err, sockdiag.ErrAbsent) {
 				continue
 			}
 		}
