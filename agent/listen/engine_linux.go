@@ -12,6 +12,7 @@ import (
 	"github.com/portaudit/portaudit/agent/listen/digest"
 	"github.com/portaudit/portaudit/agent/listen/sockdiag"
 	"github.com/portaudit/portaudit/agent/listen/software"
+	"github.com/portaudit/portaudit/agent/listen/systemd"
 )
 
 // engine enumerates, and remembers between enumerations what does not change:
@@ -37,8 +38,8 @@ type engine struct {
 	spaces map[uint64]*space
 	held   map[uint64]bool // namespaces whose sockets the last walk saw, where it tells
 	pids   []int32
-	placed map[int32]bool // processes whose namespace is known
-	newest string         // the last process number that was given out
+	placed map[int32]uint64 // the namespace of each process, where it is known
+	newest string           // the last process number that was given out
 
 	audit      uint64 // number of this enumeration
 	beat       time.Time
@@ -60,6 +61,9 @@ type engine struct {
 	tooLarge       map[fileID]bool // programs that are not hashed
 	pending        map[int32]bool  // processes whose program is not hashed yet
 	packageProblem string          // why packages are not known, "" if they are
+
+	units          map[int32][]systemd.Unit // of each service manager that holds sockets
+	managerProblem string                   // why a unit is not named, "" if all are
 
 	blind      int   // processes whose network namespace could not be read
 	denied     int   // processes whose descriptors could not be read
@@ -105,8 +109,8 @@ func openEngine(o Options, root string) (*engine, error) {
 	}
 	e := &engine{
 		options: o, root: root, proc: proc, queries: queries(), reader: newProcessReader(proc),
-		spaces: map[uint64]*space{}, held: map[uint64]bool{}, placed: map[int32]bool{},
-		hasher: newHasher(o), databases: map[fileID]*software.Database{}, tooLarge: map[fileID]bool{}, pending: map[int32]bool{},
+		spaces: map[uint64]*space{}, held: map[uint64]bool{}, placed: map[int32]uint64{},
+		units: map[int32][]systemd.Unit{}, hasher: newHasher(o), databases: map[fileID]*software.Database{}, tooLarge: map[fileID]bool{}, pending: map[int32]bool{},
 		processes: map[int32]*known{}, users: map[uint32]string{}, inodes: map[uint64]bool{},
 	}
 	e.sources = make([]source, len(e.queries))
@@ -217,7 +221,7 @@ func (e *engine) look(beat bool) error {
 	}
 	e.pids = pids
 	for _, pid := range pids {
-		if !e.placed[pid] {
+		if e.placed[pid] == 0 {
 			e.place(pid)
 		}
 	}

@@ -2,8 +2,13 @@ package listen
 
 import (
 	"net"
+	"os"
+	"slices"
 	"testing"
 	"time"
+
+	"github.com/portaudit/portaudit/agent/listen/systemd"
+	"github.com/portaudit/portaudit/registry"
 )
 
 // openTest opens an engine whose beat does not come during a test.
@@ -52,7 +57,7 @@ func TestSteadyState(t *testing.T) {
 	if second.Generation == first.Generation {
 		t.Error("a new listener, and the same generation")
 	}
-	find(t, second, 1, at)
+	find(t, second, registry.TCP, at)
 	l.Close()
 	if third := snapshotOf(t, e); third.Generation == second.Generation || len(third.Sockets) != len(second.Sockets)-1 {
 		t.Errorf("a listener went: generation %d after %d, %d sockets after %d",
@@ -73,5 +78,29 @@ func BenchmarkSteady(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		snapshotOf(b, e)
+	}
+}
+
+// TestActivation names the unit of a socket that a service manager holds. The
+// manager itself is asked in the tests of package systemd.
+func TestActivation(t *testing.T) {
+	_, at := listenTCP(t, "tcp4", "127.0.0.1:0")
+	_, other := listenTCP(t, "tcp4", "127.0.0.1:0")
+	e := openTest(t, Options{Way: Proc})
+	snapshotOf(t, e)
+	listens, err := systemd.ParseAddress("Stream", at.String(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	me := int32(os.Getpid())
+	e.processes[me].owner.How = SocketUnit
+	e.units[me] = []systemd.Unit{{Name: "demo.socket", Triggers: []string{"demo.service"}, Listen: []systemd.Address{listens}}}
+	e.build()
+	activated := find(t, e.last, registry.TCP, at).Owners
+	if len(activated) != 1 || activated[0].Unit != "demo.socket" || !slices.Equal(activated[0].Services, []string{"demo.service"}) {
+		t.Errorf("owners are %+v, want the unit demo.socket for demo.service", activated)
+	}
+	if o := find(t, e.last, registry.TCP, other).Owners[0]; o.Unit == "demo.socket" {
+		t.Error("a socket that is in no unit got the name of one")
 	}
 }

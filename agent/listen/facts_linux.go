@@ -128,5 +128,8 @@ func (e *engine) factNotes() []Note {
 	if e.packageProblem != "" {
 		notes = append(notes, Note{"packages", e.packageProblem})
 	}
+	if e.managerProblem != "" {
+		notes = append(notes, Note{"systemd", e.managerProblem})
+	}
 	return notes
 }

@@ -38,6 +38,9 @@ func (e *engine) walk(ctx context.Context) error {
 		return err
 	}
 	e.settle(true)
+	if e.changed {
+		e.askManagers(ctx)
+	}
 	return nil
 }
 
@@ -267,6 +270,9 @@ func (e *engine) keep(ctx context.Context, pids []int32, read []processFacts, no
 		if o.UID.Known {
 			o.User = e.userName(o.UID.ID)
 		}
+		if e.userManager(p) {
+			o.How = SocketUnit
+		}
 		if o.Start != 0 {
 			o.Started = e.boot.Add(ticks(o.Start))
 		}
@@ -364,7 +370,7 @@ func (e *engine) readInTurn(ctx context.Context, now time.Time) {
 // sockets and snapshots, and never changed.
 func (e *engine) ownersOf(s *space, k *entry) []Owner {
 	if len(k.holders) == 1 && k.holders[0].pid != 0 {
-		if p := e.processes[k.holders[0].pid]; p != nil && !e.foreign(s, p) {
+		if p := e.processes[k.holders[0].pid]; p != nil && p.owner.How != SocketUnit && !e.foreign(s, p) {
 			return p.alone
 		}
 	}
@@ -376,6 +382,8 @@ func (e *engine) ownersOf(s *space, k *entry) []Owner {
 			owners = append(owners, Owner{How: h.how})
 		case p == nil:
 			owners = append(owners, Owner{How: Raced, PID: int(h.pid)})
+		case p.owner.How == SocketUnit:
+			owners = append(owners, e.activation(e.inside(s, p), s, k))
 		default:
 			owners = append(owners, e.inside(s, p))
 		}

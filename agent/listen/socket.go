@@ -142,7 +142,7 @@ type Owner struct {
 	Unit      string   // systemd unit
 	Cgroup    string   // path of the control group
 	Container string   // container id
-	Services  []string // Windows: services that the process hosts
+	Services  []string // Windows: services that the process hosts; of a socket unit: what it starts
 	Elevated  Answer   // Windows: runs with an administrator's full token
 	Integrity string   // Windows: integrity level: low, medium, high, system
 

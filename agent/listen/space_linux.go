@@ -162,7 +162,7 @@ func (e *engine) place(pid int32) uint64 {
 		}
 		return 0
 	}
-	e.placed[pid] = true
+	e.placed[pid] = id
 	s := e.spaces[id]
 	if s == nil {
 		s = &space{id: id, rules: Namespace{Label: "net:[" + strconv.FormatUint(id, 10) + "]"}}
