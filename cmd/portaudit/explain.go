@@ -337,8 +337,8 @@ func privilegeSentence(l agent.Listener) string {
 		"root":           "an owner is root",
 		"creator-root":   "root opened it, and its owner has given root up since",
 		"capability":     "an owner holds CAP_NET_BIND_SERVICE",
-		"user namespace": "an owner is root in its user namespace",
-		"inherited":      "the service manager opened it and passed it on",
+		"user namespace": "an owner may do so in its user namespace, which owns the network namespace",
+		"inherited":      "root or the service manager opened it and passed it on",
 		"unexplained":    "nothing explains how its owner could open it",
 	}[l.Authority]
 	if why == "" {
