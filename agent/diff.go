@@ -90,6 +90,7 @@ func diff(before map[string]track, o observation, limits Limits) (map[string]tra
 		after = map[string]track{}
 	}
 	sightings := group(before, o.listeners)
+	ports := byPort(before)
 	var changes []change
 	for _, id := range slices.Sorted(maps.Keys(before)) {
 		if _, here := sightings[id]; !here {
@@ -97,9 +98,53 @@ func diff(before map[string]track, o observation, limits Limits) (map[string]tra
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(sightings)) {
-		changes = append(changes, sight(after, id, sightings[id], o.time, limits)...)
+		changes = append(changes, sight(after, ports, id, sightings[id], o.time, limits)...)
 	}
 	return after, changes
+}
+
+// port is a place without its scope.
+type port struct {
+	namespace, transport string
+	number               uint32
+}
+
+func portOf(l Listener) port { return port{l.Namespace, l.Transport, uint32(l.Port)} }
+
+// byPort returns the ids of what was remembered before this audit, in order. A
+// new listener is only ever compared with those: without it each of thousands
+// of new ones would be compared with all.
+func byPort(tracks map[string]track) map[port][]string {
+	ids := make(map[port][]string, len(tracks))
+	for _, id := range slices.Sorted(maps.Keys(tracks)) {
+		at := portOf(tracks[id].Listener)
+		ids[at] = append(ids[at], id)
+	}
+	return ids
+}
+
+// settled reports whether the next audit would find nothing to report if it saw
+// the same again: every listener is confirmed, and none is missing.
+func settled(tracks map[string]track) bool {
+	for _, t := range tracks {
+		if !t.Confirmed || t.Missed > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// seenAgain returns the tracks with their last sight no earlier than at: audits
+// until then found everything as it was.
+func seenAgain(tracks map[string]track, at time.Time) map[string]track {
+	seen := make(map[string]track, len(tracks))
+	for id, t := range tracks {
+		if t.Missed == 0 && t.LastSeen.Before(at) {
+			t.LastSeen = at
+		}
+		seen[id] = t
+	}
+	return seen
 }
 
 // group makes one sighting of all endpoints of an identity. A listener whose
@@ -222,10 +267,10 @@ func raise(t *track) []change {
 
 // sight counts an audit with the listener, and reports it when it is confirmed
 // and when it changed.
-func sight(tracks map[string]track, id string, s sighting, now time.Time, limits Limits) []change {
+func sight(tracks map[string]track, ports map[port][]string, id string, s sighting, now time.Time, limits Limits) []change {
 	t, known := tracks[id]
 	if !known {
-		t = inherited(tracks, s.listener)
+		t = inherited(tracks, ports, s.listener)
 	}
 	old := t
 	firstSeen := t.Listener.FirstSeen
@@ -245,7 +290,7 @@ func sight(tracks map[string]track, id string, s sighting, now time.Time, limits
 	default:
 		t.Seen++
 		if t.Seen >= limits.Confirm {
-			t, changes = appear(tracks, t)
+			t, changes = appear(tracks, ports, t)
 		}
 	}
 	tracks[id] = t
@@ -255,10 +300,10 @@ func sight(tracks map[string]track, id string, s sighting, now time.Time, limits
 // inherited returns what is remembered of a listener that was seen at the place
 // of l, was not yet reported and had owners that could not be seen: it is the
 // same, and now they can. It is forgotten under its old id.
-func inherited(tracks map[string]track, l Listener) track {
-	for _, id := range slices.Sorted(maps.Keys(tracks)) {
-		was := tracks[id]
-		if !was.Confirmed && was.Missed > 0 && placeOf(was.Listener) == placeOf(l) && unresolved(was.Listener.Owners) {
+func inherited(tracks map[string]track, ports map[port][]string, l Listener) track {
+	for _, id := range ports[portOf(l)] {
+		was, there := tracks[id]
+		if there && !was.Confirmed && was.Missed > 0 && placeOf(was.Listener) == placeOf(l) && unresolved(was.Listener.Owners) {
 			delete(tracks, id)
 			return track{Listener: Listener{FirstSeen: was.Listener.FirstSeen}, Seen: was.Seen}
 		}
@@ -268,8 +313,8 @@ func inherited(tracks map[string]track, l Listener) track {
 
 // appear confirms a track, as a change of the listener whose place it takes if
 // there is one, else as a new one.
-func appear(tracks map[string]track, t track) (track, []change) {
-	id, word := predecessor(tracks, t)
+func appear(tracks map[string]track, ports map[port][]string, t track) (track, []change) {
+	id, word := predecessor(tracks, ports[portOf(t.Listener)], t)
 	t, changes := confirm(t)
 	if word == "" {
 		return t, changes
@@ -284,16 +329,15 @@ func appear(tracks map[string]track, t track) (track, []change) {
 	return t, changes
 }
 
-// predecessor finds the confirmed listener whose place t takes: the same port
-// with another program, when that is missing now, or the same program and port
-// in another scope. It was there before: a program that opens its port on
-// several addresses at once widens nothing.
-func predecessor(tracks map[string]track, t track) (id, word string) {
+// predecessor finds, among the listeners of the same port, the confirmed one
+// whose place t takes: of another program, when that is missing now, or of the
+// same program in another scope. It was there before: a program that opens its
+// port on several addresses at once widens nothing.
+func predecessor(tracks map[string]track, ids []string, t track) (id, word string) {
 	program := programOf(t.Listener.Owners)
-	for _, id := range slices.Sorted(maps.Keys(tracks)) {
-		was := tracks[id]
-		if !was.Confirmed || !was.Listener.FirstSeen.Before(t.Listener.FirstSeen) || was.Listener.Namespace != t.Listener.Namespace ||
-			was.Listener.Transport != t.Listener.Transport || was.Listener.Port != t.Listener.Port {
+	for _, id := range ids {
+		was, there := tracks[id]
+		if !there || !was.Confirmed || !was.Listener.FirstSeen.Before(t.Listener.FirstSeen) {
 			continue
 		}
 		sameScope := was.Listener.Scope == t.Listener.Scope

@@ -73,7 +73,14 @@ type loop struct {
 	Options
 	state   state
 	saved   time.Time // when state was last written
+	stale   bool      // whether the state has changed since
 	failure string    // of the audit before, "" if it worked
+
+	// An audit that sees what the one before saw has nothing to report, and
+	// does no more than to note when it was.
+	seen    uint64    // generation of the snapshot that the state accounts for, 0 if it may not be skipped
+	audited time.Time // of the last audit
+	skipped bool      // whether that one was such an audit
 }
 
 // saveEvery bounds how old the last sight of a listener can be in the state
@@ -119,6 +126,14 @@ func (l *loop) audit(ctx context.Context) error {
 	if err != nil {
 		return l.failed(err)
 	}
+	if snapshot.Generation != 0 && snapshot.Generation == l.seen {
+		l.audited, l.skipped = snapshot.Time, true
+		return l.record(nil)
+	}
+	if l.skipped {
+		l.state.Tracks, l.skipped = seenAgain(l.state.Tracks, l.audited.UTC()), false
+	}
+	l.audited = snapshot.Time
 	o := observe(snapshot, l.Catalog, l.Policy)
 	events := l.coverage(o.coverage)
 	tracks, changes := diff(l.state.Tracks, o, l.Limits)
@@ -126,6 +141,10 @@ func (l *loop) audit(ctx context.Context) error {
 		events = append(events, event(c))
 	}
 	l.state.Tracks, l.state.Coverage, l.failure = tracks, &o.coverage, ""
+	l.seen, l.stale = 0, true
+	if len(changes) == 0 && settled(tracks) {
+		l.seen = snapshot.Generation
+	}
 	l.Logger.Debug("audited", "listeners", len(o.listeners), "changes", len(changes), "took", time.Since(began))
 	return l.record(events)
 }
@@ -136,7 +155,7 @@ func (l *loop) failed(err error) error {
 	if err.Error() == l.failure {
 		return nil
 	}
-	l.failure = err.Error()
+	l.failure, l.seen = err.Error(), 0
 	return l.record([]audit.Event{{
 		Event: audit.AuditFailed, Message: "the audit failed: " + err.Error(), Errors: []string{err.Error()},
 	}})
@@ -180,7 +199,7 @@ func (l *loop) reload() error {
 	if err != nil {
 		return l.record([]audit.Event{Rejected(err, l.Policy)})
 	}
-	l.Policy = p
+	l.Policy, l.seen = p, 0
 	return l.record([]audit.Event{loaded(p)})
 }
 
@@ -223,6 +242,7 @@ func (l *loop) record(events []audit.Event) error {
 		}
 		l.state.Seq = seq
 	}
+	l.stale = l.stale || len(events) > 0
 	if len(events) > 0 || time.Since(l.saved) >= saveEvery {
 		if err := l.save(); err != nil {
 			l.Logger.Warn("state not saved: after a crash it is made anew from the log", "error", err)
@@ -238,7 +258,19 @@ func (l *loop) record(events []audit.Event) error {
 	return nil
 }
 
+// save writes the state. Where nothing changed since it was written but the
+// time of the last audit, that alone is noted, as the file's own time: a host
+// has thousands of listeners, and they seldom change.
 func (l *loop) save() error {
 	l.saved = time.Now()
-	return l.state.save(l.StateDir)
+	if l.stale {
+		if err := l.state.save(l.StateDir); err != nil {
+			return err
+		}
+		l.stale = false
+	}
+	if l.audited.IsZero() {
+		return nil
+	}
+	return touch(l.StateDir, l.audited)
 }

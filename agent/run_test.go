@@ -297,3 +297,110 @@ func FuzzParseState(f *testing.F) {
 		}
 	})
 }
+
+// TestNothingNew makes audits of one and the same snapshot: after the first few
+// they do nothing but note when they were.
+func TestNothingNew(t *testing.T) {
+	l, list := quietLoop(t, 100)
+	for range 3 { // seen, confirmed, settled
+		if err := l.audit(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := l.Log.Seq()
+	if l.seen != list.Generation {
+		t.Fatalf("after three audits generation %d may be skipped, want %d", l.seen, list.Generation)
+	}
+	if n := testing.AllocsPerRun(50, func() {
+		list.Time = list.Time.Add(time.Second)
+		if err := l.audit(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}); n > 10 {
+		t.Errorf("%v allocations an audit with nothing new", n)
+	}
+	if l.Log.Seq() != before {
+		t.Errorf("%d records of nothing new", l.Log.Seq()-before)
+	}
+	if err := l.save(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := readState(l.StateDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, track := range s.Tracks {
+		if d := list.Time.Sub(track.LastSeen); d < 0 || d > time.Millisecond {
+			t.Fatalf("%s was last seen %s, want the last audit, %s", id, track.LastSeen, list.Time)
+		}
+	}
+	list.Sockets, list.Generation = nil, list.Generation+1
+	for range 3 {
+		if err := l.audit(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	closed := 0
+	for e, err := range audit.ReadFrom(l.LogDir, before) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Event == audit.ListenerClosed {
+			closed++
+			if d := list.Time.Sub(*e.LastSeen); d < 0 || d > time.Millisecond {
+				t.Fatalf("closed, last seen %s, want %s", e.LastSeen, list.Time)
+			}
+		}
+	}
+	if closed != 100 {
+		t.Errorf("%d listeners closed, want 100", closed)
+	}
+}
+
+// quietLoop returns a loop and the snapshot that its audits see.
+func quietLoop(t testing.TB, listeners int) (*loop, *listen.Snapshot) {
+	t.Helper()
+	p, err := policy.Parse([]byte("version: 1\nrules: []\n"), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	log, err := audit.Open(dir, audit.Options{Host: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { log.Close() })
+	s := &listen.Snapshot{
+		Time: time.Now().Add(-time.Hour), Generation: 1,
+		Namespaces: []listen.Namespace{{Label: listen.HostNamespace, Complete: true}},
+	}
+	for i := range listeners {
+		s.Sockets = append(s.Sockets, listen.Socket{
+			Transport: registry.TCP, Address: netip.MustParseAddr("127.0.0.1"), Port: registry.Port(1024 + i%60000),
+			Namespace: listen.HostNamespace, Owners: []listen.Owner{{
+				How: listen.Process, PID: 100 + i/6, Executable: "/usr/bin/server", Command: "server", User: "root",
+			}},
+		})
+	}
+	l, err := start(Options{
+		List:    func(context.Context) (listen.Snapshot, error) { return *s, nil },
+		Catalog: &registry.Catalog{}, Policy: p, Log: log, LogDir: dir, StateDir: t.TempDir(),
+		Logger: slog.New(slog.DiscardHandler), Interval: time.Second, Limits: Limits{Confirm: 2, Gone: 3},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l, s
+}
+
+// BenchmarkFirstAudit is the audit that finds thousands of listeners at once.
+func BenchmarkFirstAudit(b *testing.B) {
+	for b.Loop() {
+		l, _ := quietLoop(b, 12000)
+		for range 2 {
+			if err := l.audit(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/portaudit/portaudit/agent/audit"
 )
@@ -58,7 +59,23 @@ func readState(dir string) (state, error) {
 	if err != nil {
 		return state{}, fmt.Errorf("%s: %w", f.Name(), err)
 	}
+	s.Tracks = seenAgain(s.Tracks, lastAudit(info.ModTime(), time.Now()))
 	return s, nil
+}
+
+// lastAudit returns the time of the last audit that the state accounts for, by
+// the time of its file. One from the future is of a clock that was set back, or
+// of a file that was copied, and says nothing.
+func lastAudit(written, now time.Time) time.Time {
+	if written.After(now) {
+		return time.Time{}
+	}
+	return written.UTC()
+}
+
+// touch notes that an audit at the time found all as the state file tells it.
+func touch(dir string, at time.Time) error {
+	return os.Chtimes(filepath.Join(dir, stateFile), time.Time{}, at)
 }
 
 // parseState reads the content of a state file.
