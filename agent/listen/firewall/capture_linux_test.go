@@ -1,6 +1,7 @@
 package firewall
 
 import (
+	"encoding/binary"
 	"flag"
 	"os"
 	"path/filepath"
@@ -44,6 +45,13 @@ func TestCapture(t *testing.T) {
 			}
 		})
 	}
+}
+
+// appendRecord appends one record of a capture.
+func appendRecord(b []byte, kind uint8, body []byte) []byte {
+	b = append(b, kind)
+	b = binary.BigEndian.AppendUint32(b, uint32(len(body)))
+	return append(b, body...)
 }
 
 // capture records what the kernel says of the calling thread's namespace.

@@ -19,12 +19,6 @@ const (
 	captureTooLong = 1 << 20
 )
 
-func appendRecord(b []byte, kind uint8, body []byte) []byte {
-	b = append(b, kind)
-	b = binary.BigEndian.AppendUint32(b, uint32(len(body)))
-	return append(b, body...)
-}
-
 // readCapture makes of a capture what Read makes of the kernel. It is an error
 // of the parsers, or none; the capture itself may end anywhere.
 func readCapture(b []byte) (Ruleset, error) {

@@ -69,16 +69,18 @@ func FuzzTableNames(f *testing.F) {
 	})
 }
 
-// FuzzProxy feeds the arguments of programs that publish ports.
-func FuzzProxy(f *testing.F) {
-	f.Add("docker-proxy\n-proto\ntcp\n-host-ip\n0.0.0.0\n-host-port\n8080\n-container-ip\n172.17.0.2\n-container-port\n80")
-	f.Add("rootlesskit\n-p\n[::1]:8080:80/tcp6")
-	f.Add("pasta\n-t\n127.0.0.1%eth0/80-81:90-91,53")
-	f.Fuzz(func(t *testing.T, s string) {
-		for _, p := range ParseProxy(strings.Split(s, "\n")) {
-			if p.Transport == 0 || p.Ports.First > p.Ports.Last || p.Because == "" {
-				t.Errorf("%q: %+v", s, p)
-			}
+// FuzzGeneration feeds the answer that tells the generation of the rules.
+func FuzzGeneration(f *testing.F) {
+	answer := []byte{0, 0, 0, 7}
+	answer = append(native.AppendUint16(native.AppendUint16(answer, 8), generationID), 0, 0, 1, 2)
+	f.Add(answer)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		g, err := parseGeneration(b)
+		if string(b) == string(answer) && (g != 0x102 || err != nil) {
+			t.Errorf("generation %d, %v; want 258", g, err)
+		}
+		if err != nil && g != 0 {
+			t.Errorf("generation %d with %v", g, err)
 		}
 	})
 }
