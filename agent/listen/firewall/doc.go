@@ -1,7 +1,7 @@
 // Package firewall says what the packet filter of a Linux network namespace
 // does to the traffic of a listener: whether its rules let a new connection
 // from another host through (Ruleset.Input), and which ports they hand on to
-// somebody else (Ruleset.Published). It owns the rules of nftables
+// somebody else (Ruleset.Published, ParseProxy). It owns the rules of nftables
 // and of iptables in both its forms, from the kernel's answer to the verdict.
 // It refuses to know which sockets there are, who owns them, and whether a rule
 // is a good one.
