@@ -62,13 +62,16 @@ func newLab(t *testing.T) *lab {
 	l := &lab{t: t, peer: newNamespace(t), host: newNamespace(t)}
 	l.run("", "ip", "link", "set", "lo", "up")
 	l.run("", "ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth0",
-		"netns", fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), l.peer))
+		"netns", namespacePath(l.peer))
 	l.address("eth0", hostIPv4.String()+"/24", hostIPv6.String()+"/64")
 	l.asPeer(func() {
 		l.address("eth0", peerIPv4.String()+"/24", otherIPv4.String()+"/24", peerIPv6.String()+"/64")
 	})
 	return l
 }
+
+// namespacePath is where a command finds a namespace that is open here.
+func namespacePath(fd int) string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), fd) }
 
 func (l *lab) address(device string, list ...string) {
 	l.t.Helper()
@@ -155,15 +158,18 @@ func (l *lab) listen(at netip.AddrPort) {
 func (l *lab) ready(to netip.AddrPort) {
 	l.t.Helper()
 	for _, from := range []netip.Addr{peerIPv4, otherIPv4} {
-		if got := l.dial(from, to, 20*time.Second); got != Accepted {
+		if got := l.dial(from, to, longPatience); got != Accepted {
 			l.t.Fatalf("without rules, a connection is %s", got)
 		}
 	}
 }
 
-// patience is how long a connection may take before it counts as dropped. Both
-// ends are on this machine, so it takes less than a millisecond.
-const patience = 300 * time.Millisecond
+// How long a connection may take before it counts as dropped. Both ends are on
+// this machine, so one that is accepted takes less than a millisecond.
+const (
+	patience     = 300 * time.Millisecond
+	longPatience = 20 * time.Second // until the cable is up
+)
 
 // dial opens a connection as the peer, and says what became of it.
 func (l *lab) dial(from netip.Addr, to netip.AddrPort, patience time.Duration) Outcome {

@@ -1,6 +1,9 @@
 package firewall
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // littleEndian says whether this machine keeps the least significant byte
 // first: registers hold fields of the kernel so, until a byteorder expression.
@@ -183,11 +186,6 @@ var (
 
 // payload loads bytes of the packet, which may be several fields, or parts of them.
 func (b *branch) payload(a *attributes) {
-	if a.value[payloadFrom] != nil {
-		// It writes into the packet: what is known of it is void.
-		b.rule.matches = append(b.rule.matches, some(fieldUnknown))
-		return
-	}
 	var header []part
 	switch base := a.number(payloadBase); {
 	case base == 1 && b.family == familyIPv4:
@@ -198,6 +196,16 @@ func (b *branch) payload(a *attributes) {
 		header = headerTransport
 	}
 	offset, n := int(a.number(payloadOffset)), int(a.number(payloadLength))
+	if a.value[payloadFrom] != nil {
+		// It writes into the packet. Where that is a field, what is known of
+		// the packet is void from here on.
+		if header == nil || slices.ContainsFunc(header, func(p part) bool {
+			return offset < p.offset+p.length && p.offset < offset+n
+		}) {
+			b.rule.action = opaque
+		}
+		return
+	}
 	r := &b.registers
 	r.loads++
 	cells := r.padded(a.number(loadTo), n)

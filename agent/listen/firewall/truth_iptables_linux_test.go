@@ -47,6 +47,8 @@ func iptablesTruths() []truthRow {
 		{"a rate", "-P INPUT DROP\n-A INPUT -m limit --limit 1/day --limit-burst 1 -j ACCEPT", Partly, Rate, [2]Outcome{Accepted, Dropped}},
 		{"a mark", "-t mangle -A PREROUTING -s 192.0.2.3 -j MARK --set-mark 7\n-A INPUT -m mark --mark 7 -j DROP", Partly, Mark, [2]Outcome{Accepted, Dropped}},
 		{"untracked", "-t raw -A PREROUTING -s 192.0.2.2 -j CT --notrack\n-P INPUT DROP\n-A INPUT -m conntrack --ctstate UNTRACKED -j ACCEPT", Partly, Tracking, [2]Outcome{Accepted, Dropped}},
+		{"as ufw does it", ufw, Accepted, 0, [2]Outcome{Accepted, Accepted}},
+		{"as ufw does it, for another port", strings.ReplaceAll(ufw, "8000", "8001"), Dropped, 0, [2]Outcome{Dropped, Dropped}},
 		{"taken elsewhere", "-t nat -A PREROUTING -p tcp --dport 8000 -j DNAT --to-destination 203.0.113.9:80", Diverted, 0, [2]Outcome{Dropped, Dropped}},
 		{"what is not understood and does not matter", "-A INPUT -p udp -m bpf --bytecode 1,6_0_0_65535 -j DROP", Accepted, 0, [2]Outcome{Accepted, Accepted}},
 		{"what is not understood", "-A INPUT -m bpf --bytecode 1,6_0_0_65535 -j DROP", Unknown, Unreadable, [2]Outcome{Dropped, Dropped}},
@@ -61,3 +63,28 @@ func iptablesTruths() []truthRow {
 	}
 	return all
 }
+
+// ufw is what ufw makes of one rule (shortened).
+const ufw = `-N ufw-before-input
+-N ufw-not-local
+-N ufw-user-input
+-N ufw-logging-deny
+-P INPUT DROP
+-A INPUT -j ufw-before-input
+-A INPUT -j ufw-user-input
+-A ufw-before-input -i lo -j ACCEPT
+-A ufw-before-input -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A ufw-before-input -m conntrack --ctstate INVALID -j ufw-logging-deny
+-A ufw-before-input -m conntrack --ctstate INVALID -j DROP
+-A ufw-before-input -p icmp --icmp-type 8 -j ACCEPT
+-A ufw-before-input -p udp --sport 67 --dport 68 -j ACCEPT
+-A ufw-before-input -j ufw-not-local
+-A ufw-before-input -d 224.0.0.251/32 -p udp --dport 5353 -j ACCEPT
+-A ufw-not-local -m addrtype --dst-type LOCAL -j RETURN
+-A ufw-not-local -m addrtype --dst-type MULTICAST -j RETURN
+-A ufw-not-local -m limit --limit 3/min --limit-burst 10 -j ufw-logging-deny
+-A ufw-not-local -j DROP
+-A ufw-logging-deny -m conntrack --ctstate INVALID -m limit --limit 3/min -j RETURN
+-A ufw-logging-deny -m limit --limit 3/min -j LOG
+-A ufw-user-input -p tcp -m tcp --dport 22 -j ACCEPT
+-A ufw-user-input -p tcp -m tcp --dport 8000 -j ACCEPT`

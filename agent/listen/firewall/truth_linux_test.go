@@ -3,6 +3,7 @@ package firewall
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/portaudit/portaudit/registry"
@@ -97,6 +98,9 @@ var truths = []struct {
 		nftInput("accept", "ip saddr 192.0.2.3 add @seen { ip saddr ct count over 0 } drop"), Partly, SourceAddress | Rate, [2]Outcome{Accepted, Dropped}},
 	{"taken elsewhere by NAT", "table ip nat { chain pre { type nat hook prerouting priority -100; tcp dport 8000 dnat to 203.0.113.9:80; }; }", Diverted, 0, [2]Outcome{Dropped, Dropped}},
 	{"source NAT of input", "table ip nat { chain in { type nat hook input priority 100; tcp dport 8000 snat to 192.0.2.77; }; }", Accepted, 0, [2]Outcome{Accepted, Accepted}},
+	{"a field of the packet that does not matter is written", nftInput("drop", "ip dscp set cs1 accept"), Accepted, 0, [2]Outcome{Accepted, Accepted}},
+	{"as firewalld does it", firewalld, Accepted, 0, [2]Outcome{Accepted, Accepted}},
+	{"as firewalld does it, for another port", strings.ReplaceAll(firewalld, "8000", "8001"), Rejected, 0, [2]Outcome{Rejected, Rejected}},
 	{"chance", nftInput("accept", "numgen inc mod 2 1 drop"), Partly, Rate, [2]Outcome{Accepted, Dropped}},
 	{"untracked packets", nftInput("drop", "ct state untracked accept") +
 		"\ntable ip early { chain pre { type filter hook prerouting priority -300; ip saddr 192.0.2.2 notrack; }; }", Partly, Tracking, [2]Outcome{Accepted, Dropped}},
@@ -130,3 +134,34 @@ func TestTruth(t *testing.T) {
 		})
 	}
 }
+
+// firewalld is what firewalld 2 makes of a zone with one port (shortened).
+const firewalld = `
+table inet firewalld {
+	chain filter_IN_public_allow { tcp dport 22 accept; tcp dport 8000 accept; }
+	chain filter_IN_public_deny { }
+	chain filter_IN_public {
+		jump filter_IN_public_deny
+		jump filter_IN_public_allow
+		meta l4proto { icmp, ipv6-icmp } accept
+	}
+	chain filter_INPUT_ZONES {
+		iifname "eth0" goto filter_IN_public
+		goto filter_IN_public
+	}
+	chain filter_INPUT {
+		type filter hook input priority filter + 10; policy accept;
+		ct state { established, related } accept
+		ct status dnat accept
+		iifname "lo" accept
+		ct state invalid drop
+		jump filter_INPUT_ZONES
+		reject with icmpx admin-prohibited
+	}
+	chain filter_PREROUTING {
+		type filter hook prerouting priority filter + 10; policy accept;
+		icmpv6 type { nd-router-advert, nd-neighbor-solicit } accept
+		meta nfproto ipv6 fib saddr . mark . iif oif missing drop
+	}
+	chain nat_PREROUTING { type nat hook prerouting priority dstnat + 10; policy accept; }
+}`

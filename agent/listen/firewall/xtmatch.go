@@ -42,6 +42,8 @@ func extensionMatch(f family, x extension) []match {
 		return []match{some(fieldSource, fieldSet)}
 	case "mac":
 		return []match{some(fieldSource)}
+	case "set":
+		return matchSet(x)
 	case "time":
 		return []match{some(fieldTime)}
 	case "devgroup", "physdev":
@@ -290,4 +292,19 @@ func matchPacketType(x extension) []match {
 	m := one(fieldPacketType, numbers(1, kind, kind))
 	m.not = native.Uint32(x.data[4:]) != 0
 	return []match{m}
+}
+
+// matchSet reads the struct xt_set_info that each revision of an ipset match
+// begins with. What is in the set is not read; one that is asked about nothing
+// but the source, as blocking tools do, depends on that.
+func matchSet(x extension) []match {
+	const firstSource = 1 << 1 // IPSET_DIM_ONE_SRC; the next dimensions follow
+	if x.revision == 0 || len(x.data) < 4 || x.data[2] == 0 || x.data[2] > 6 {
+		return unreadable()
+	}
+	dimensions, flags := x.data[2], x.data[3]
+	if all := byte(firstSource<<dimensions - firstSource); flags&all != all {
+		return unreadable()
+	}
+	return []match{some(fieldSource, fieldSet)}
 }
