@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/portaudit/portaudit/agent/listen/digest"
+	"github.com/portaudit/portaudit/agent/listen/firewall"
 	"github.com/portaudit/portaudit/agent/listen/sockdiag"
 	"github.com/portaudit/portaudit/agent/listen/software"
 	"github.com/portaudit/portaudit/agent/listen/systemd"
@@ -40,6 +41,8 @@ type engine struct {
 	pids   []int32
 	placed map[int32]uint64 // the namespace of each process, where it is known
 	newest string           // the last process number that was given out
+
+	surround uint64 // changes whenever what lies around the sockets may have
 
 	audit      uint64 // number of this enumeration
 	beat       time.Time
@@ -320,11 +323,15 @@ func remedy(capabilities string) string {
 func (e *engine) build() {
 	var sockets []Socket
 	var namespaces []Namespace
+	published := e.published()
 	for _, s := range e.spaces {
 		namespaces = append(namespaces, s.rules)
 		for _, k := range s.known {
 			socket := s.socketOf(k)
-			socket.Owners = e.ownersOf(s, k)
+			if k.exposed != e.surround {
+				k.exposure, k.exposed = expose(socket, e.around(s, published)), e.surround
+			}
+			socket.Exposure, socket.Owners = k.exposure, e.ownersOf(s, k)
 			sockets = append(sockets, socket)
 		}
 	}
@@ -338,6 +345,24 @@ func (e *engine) build() {
 	}
 	e.lastGaps = append(e.lastGaps[:0], e.gaps...)
 	e.changed = false
+}
+
+// published returns what the packet filter of the host hands on.
+func (e *engine) published() []firewall.Publication {
+	s := e.spaces[e.host]
+	if s == nil || s.filterErr != nil {
+		return nil
+	}
+	list, _ := s.filter.Published()
+	return list
+}
+
+// around is what lies between the sockets of a namespace and other hosts.
+func (e *engine) around(s *space, published []firewall.Publication) surroundings {
+	return surroundings{
+		host: s.id == e.host, devices: s.devices(), addresses: s.addresses,
+		filter: s.filter, filterErr: s.filterErr, published: published,
+	}
 }
 
 // sourceNames says what was asked.

@@ -63,6 +63,23 @@ func TestMain(m *testing.M) {
 			}
 			defer c.Close()
 		}
+	case "reach": // prints how its own listener can be reached
+		l, err := net.Listen("tcp4", os.Getenv("REACH_ADDRESS"))
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		defer l.Close()
+		s, err := List(context.Background())
+		if err != nil {
+			fmt.Println(err)
+		}
+		for _, k := range s.Sockets {
+			if netip.AddrPortFrom(k.Address, uint16(k.Port)) == l.Addr().(*net.TCPAddr).AddrPort() {
+				fmt.Println(k.Exposure.Reach)
+				fmt.Println(k.Exposure.Sentence)
+			}
+		}
 	case "list":
 		printSnapshot()
 		return

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"runtime"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/portaudit/portaudit/agent/listen/firewall"
 	"github.com/portaudit/portaudit/agent/listen/sockdiag"
 )
 
@@ -22,10 +24,15 @@ type space struct {
 	pid  int32  // a process in it, 0 for this process's own or if there is none
 	// conn answers for the namespace from any thread; nil where it could not be
 	// entered. An open one keeps the namespace alive: see engine.discover.
-	conn  *sockdiag.Conn
-	rules Namespace
-	users uint64 // inode of the user namespace that owns it, 0 if unknown
-	links []net.Interface
+	conn      *sockdiag.Conn
+	rules     Namespace
+	users     uint64 // inode of the user namespace that owns it, 0 if unknown
+	links     []net.Interface
+	addresses []netip.Addr // of the links but the loopback device
+
+	filter     firewall.Ruleset
+	filterErr  error  // why it could not be read
+	generation uint64 // of filter, 0 if it is to be read again
 
 	known   map[uint64]*entry // sockets by cookie
 	entered bool              // whether that was tried
@@ -80,9 +87,67 @@ func (s *space) readInside(root string) error {
 	rules := Namespace{Label: s.rules.Label, Container: s.rules.Container}
 	err := readRules(root, &rules)
 	s.rules = rules
-	links, linkErr := net.Interfaces()
-	s.links = links
-	return errors.Join(err, linkErr)
+	if root != procRoot {
+		s.filterErr = errOtherHost
+		return err
+	}
+	return errors.Join(err, s.readLinks(), s.readFilter())
+}
+
+var errOtherHost = errors.New("the sockets are not those of this kernel")
+
+// readLinks reads the devices of the calling thread's namespace.
+func (s *space) readLinks() error {
+	links, err := net.Interfaces()
+	if err != nil {
+		return err
+	}
+	s.links, s.addresses = links, nil
+	for _, l := range links {
+		if l.Flags&net.FlagLoopback != 0 {
+			continue
+		}
+		addresses, err := l.Addrs()
+		if err != nil {
+			return err
+		}
+		for _, a := range addresses {
+			if p, err := netip.ParsePrefix(a.String()); err == nil {
+				s.addresses = append(s.addresses, p.Addr())
+			}
+		}
+	}
+	return nil
+}
+
+// readFilter reads the packet filter of the calling thread's namespace, if it
+// may have changed since it was last read. That it may not be read is no gap of
+// the snapshot: each exposure says so.
+func (s *space) readFilter() error {
+	generation, err := firewall.ReadGeneration()
+	if err == nil && generation == s.generation && generation != 0 {
+		return nil
+	}
+	s.generation = generation
+	if err == nil {
+		s.filter, err = firewall.Read()
+	}
+	if err != nil {
+		s.filter, s.generation = firewall.Ruleset{}, 0
+	}
+	s.filterErr = err
+	return nil
+}
+
+// devices are the names of the links but the loopback device.
+func (s *space) devices() []string {
+	var names []string
+	for _, l := range s.links {
+		if l.Flags&net.FlagLoopback == 0 && l.Flags&net.FlagUp != 0 {
+			names = append(names, l.Name)
+		}
+	}
+	return names
 }
 
 // owner returns the inode of the user namespace that owns the network
@@ -210,7 +275,7 @@ func (e *engine) drop(id uint64, s *space) {
 // of the others again.
 func (e *engine) openSpaces(beat bool) {
 	for _, s := range e.spaces {
-		before := s.rules
+		before, filter, links := s.rules, s.generation, s.links
 		var err error
 		switch {
 		case !s.entered:
@@ -237,6 +302,9 @@ func (e *engine) openSpaces(beat bool) {
 				Fix: remedy("CAP_SYS_ADMIN"),
 			}
 		}
+		if filter == 0 || filter != s.generation || len(links) != len(s.links) {
+			e.surround++
+		}
 		e.changed = e.changed || !equalRules(before, s.rules)
 	}
 }
@@ -262,33 +330,45 @@ func (e *engine) findPath(s *space) {
 }
 
 // inNetworkNamespace calls do in a thread that has entered the network
-// namespace at path, whose inode is id. The goroutine ends before the call returns; it never
-// unlocks its thread, so that the runtime ends the thread with it and no other
-// goroutine can run in the wrong namespace.
+// namespace at path, whose inode is id. The goroutine ends before the call
+// returns; it never unlocks its thread, so that the runtime ends the thread
+// with it and no other goroutine can run in the wrong namespace.
+//
+// The first thread of a process cannot be ended so, and it is the one whose
+// namespaces /proc/PID shows as the process's: it only waits for another.
 func inNetworkNamespace(path string, id uint64, do func() error) error {
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread()
-		done <- func() error {
-			f, err := os.Open(path)
-			if err != nil {
-				return err
-			}
-			defer f.Close()
-			var there unix.Stat_t
-			if err := unix.Fstat(int(f.Fd()), &there); err != nil {
-				return fmt.Errorf("look at %s: %w", path, err)
-			}
-			if there.Ino != id {
-				return fmt.Errorf("%s leads to another namespace now: %w", path, fs.ErrNotExist)
-			}
-			if err := unix.Setns(int(f.Fd()), unix.CLONE_NEWNET); err != nil {
-				return fmt.Errorf("enter %s: %w", path, err)
-			}
-			return do()
-		}()
+		if unix.Gettid() == unix.Getpid() {
+			err := inNetworkNamespace(path, id, do)
+			runtime.UnlockOSThread()
+			done <- err
+			return
+		}
+		done <- enter(path, id, do)
 	}()
 	return <-done
+}
+
+// enter moves the calling thread to a network namespace for good.
+func enter(path string, id uint64, do func() error) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var there unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &there); err != nil {
+		return fmt.Errorf("look at %s: %w", path, err)
+	}
+	if there.Ino != id {
+		return fmt.Errorf("%s leads to another namespace now: %w", path, fs.ErrNotExist)
+	}
+	if err := unix.Setns(int(f.Fd()), unix.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("enter %s: %w", path, err)
+	}
+	return do()
 }
 
 // mounts returns the network namespaces that are mounted.

@@ -17,6 +17,8 @@ type entry struct {
 	row       sockdiag.Row
 	transport registry.Transport
 	multipath Answer
+	exposure  Exposure
+	exposed   uint64   // engine.surround for which that holds
 	audit     uint64   // number of the audit that saw it last
 	holders   []holder // in a part of engine.holders; never changed
 	looked    bool     // whether its holders were looked for

@@ -1,0 +1,60 @@
+package listen
+
+import (
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestExposureOfRealRules loads rules of nftables in a namespace of its own and
+// holds the words for its listeners against them.
+func TestExposureOfRealRules(t *testing.T) {
+	needRoot(t)
+	for _, tool := range []string{"nft", "ip", "unshare"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("needs %s: %v", tool, err)
+		}
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const setup = `ip link set lo up; ip link add veth0 type veth peer name veth1; ip link set veth0 up; ip address add 192.0.2.1/24 dev veth0
+nft -f - <<END
+table inet filter {
+	chain input {
+		type filter hook input priority 0; policy drop;
+		iif lo accept
+		ct state established,related accept
+		tcp dport 8001 accept
+		ip saddr 192.0.2.0/25 tcp dport 8002 accept
+	}
+}
+END
+exec "$0"`
+	for _, tt := range []struct {
+		reason, address string
+		want            Reach
+	}{
+		{"a rule lets it through", "0.0.0.0:8001", ReachNetwork},
+		{"a rule lets some through", "0.0.0.0:8002", ReachRestricted},
+		{"no rule lets it through", "0.0.0.0:8003", ReachBlocked},
+		{"loopback, whatever the rules", "127.0.0.1:8003", ReachHost},
+	} {
+		t.Run(tt.reason, func(t *testing.T) {
+			// In a pid namespace of its own the child's process 1 is in this network
+			// namespace too, which makes it the host's.
+			script := strings.Replace(setup, `exec "$0"`, childMode+`=reach exec "$0"`, 1)
+			cmd := exec.Command("unshare", "--net", "--pid", "--fork", "--mount-proc", "sh", "-ec", "("+script+")", self)
+			cmd.Env = append(os.Environ(), "REACH_ADDRESS="+tt.address)
+			cmd.SysProcAttr = &syscall.SysProcAttr{}
+			_, printed := start(t, cmd)
+			if !slices.Contains(printed, tt.want.String()) {
+				t.Errorf("%s is %q, want %s", tt.address, printed, tt.want)
+			}
+		})
+	}
+}
