@@ -2,9 +2,11 @@ package firewall
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"runtime"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -92,6 +94,25 @@ func BenchmarkReadGeneration(b *testing.B) {
 	for b.Loop() {
 		if _, err := ReadGeneration(); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkRead reads 10,000 rules, and a set of as many addresses.
+func BenchmarkRead(b *testing.B) {
+	newNamespace(b)
+	var rules, addresses strings.Builder
+	for i := range 10_000 {
+		fmt.Fprintf(&rules, "tcp dport %d accept\n", i+1)
+		fmt.Fprintf(&addresses, "10.0.%d.%d,", i/256, i%256)
+	}
+	load(b, "table inet filter { set bad { type ipv4_addr; elements = { "+addresses.String()+" }; }; }\n"+
+		nftInput("drop", "ip saddr @bad drop\n"+rules.String()))
+	b.ReportAllocs()
+	for b.Loop() {
+		r, err := Read()
+		if err != nil || r.Rules() != 10_001 {
+			b.Fatalf("%d rules, %v", r.Rules(), err)
 		}
 	}
 }

@@ -33,7 +33,7 @@ var (
 	peerIPv6  = netip.MustParseAddr("2001:db8::2")
 )
 
-func needRoot(t *testing.T) {
+func needRoot(t testing.TB) {
 	t.Helper()
 	if os.Getenv("PORTAUDIT_TEST_ROOT") == "" || os.Geteuid() != 0 {
 		t.Skip("needs root and PORTAUDIT_TEST_ROOT=1: it loads rules into network namespaces of its own")
@@ -42,7 +42,7 @@ func needRoot(t *testing.T) {
 
 // newNamespace moves the calling thread into a new network namespace. The
 // thread is never unlocked, so it dies with the test's goroutine.
-func newNamespace(t *testing.T) int {
+func newNamespace(t testing.TB) int {
 	t.Helper()
 	needRoot(t)
 	runtime.LockOSThread()
@@ -105,7 +105,7 @@ func (l *lab) run(stdin, command string, args ...string) {
 	run(l.t, stdin, command, args...)
 }
 
-func run(t *testing.T, stdin, command string, args ...string) {
+func run(t testing.TB, stdin, command string, args ...string) {
 	t.Helper()
 	if _, err := exec.LookPath(command); err != nil {
 		t.Skipf("this host lacks a command: %v", err)
@@ -127,7 +127,7 @@ func (l *lab) load(rules string) {
 	load(l.t, rules)
 }
 
-func load(t *testing.T, rules string) {
+func load(t testing.TB, rules string) {
 	t.Helper()
 	if !strings.HasPrefix(strings.TrimSpace(rules), "ip") {
 		run(t, rules+"\n", "nft", "-f", "-")

@@ -3,6 +3,7 @@ package firewall
 import (
 	"errors"
 	"os"
+	"time"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -23,12 +24,15 @@ func openNftables() (*nftConn, error) {
 	if err != nil {
 		return nil, err
 	}
+	// The kernel answers at once; a time-out is the safeguard against a hang.
+	if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
 	return &nftConn{c}, nil
 }
 
 // ask sends one question and calls visit with the body of each answer, which
-// must not be kept. A kernel without nf_tables answers EINVAL
-// (nfnetlink_rcv_msg in net/netfilter/nfnetlink.c), which is no error here.
+// must not be kept.
 func (c *nftConn) ask(kind uint8, flags netlink.HeaderFlags, f family, attributes []byte, visit func(kind uint8, m []byte) error) error {
 	body := append([]byte{byte(f), 0, 0, 0}, attributes...) // struct nfgenmsg
 	request := netlink.Message{
@@ -44,8 +48,6 @@ func (c *nftConn) ask(kind uint8, flags netlink.HeaderFlags, f family, attribute
 	var problem error
 	for m, err := range c.ReceiveIter() {
 		switch {
-		case errors.Is(err, unix.EINVAL):
-			return nil
 		case err != nil:
 			return ofSystem(err)
 		case m.Header.Flags&netlink.DumpInterrupted != 0:
@@ -78,8 +80,15 @@ func nftGeneration() (uint32, error) {
 		g, err = parseGeneration(m)
 		return err
 	})
+	if isAbsent(err) {
+		return 0, nil
+	}
 	return g, err
 }
+
+// isAbsent says whether the first question to nftables was answered as a kernel
+// without it does: nfnetlink_rcv_msg in net/netfilter/nfnetlink.c.
+func isAbsent(err error) bool { return errors.Is(err, unix.EINVAL) }
 
 // readNftables reads all tables, whatever their family.
 func readNftables() ([]chain, error) {
@@ -99,7 +108,11 @@ func dumpNftables(d *nftDump, visit func(kind uint8, m []byte) error) error {
 	}
 	defer c.Close()
 	for _, kind := range []uint8{unix.NFT_MSG_GETTABLE, unix.NFT_MSG_GETCHAIN, unix.NFT_MSG_GETSET, unix.NFT_MSG_GETRULE} {
-		if err := c.ask(kind, netlink.Dump, 0, nil, visit); err != nil {
+		err := c.ask(kind, netlink.Dump, 0, nil, visit)
+		if kind == unix.NFT_MSG_GETTABLE && isAbsent(err) {
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -114,7 +127,11 @@ func dumpNftables(d *nftDump, visit func(kind uint8, m []byte) error) error {
 		if err != nil {
 			return err
 		}
-		if err := c.ask(unix.NFT_MSG_GETSETELEM, netlink.Dump, key.family, a, visit); err != nil {
+		err = c.ask(unix.NFT_MSG_GETSETELEM, netlink.Dump, key.family, a, visit)
+		if errors.Is(err, unix.ENOENT) {
+			return errInterrupted // it was there a moment ago
+		}
+		if err != nil {
 			return err
 		}
 	}

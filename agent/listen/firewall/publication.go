@@ -18,7 +18,7 @@ type Addresses struct{ First, Last netip.Addr }
 type Publication struct {
 	Transport registry.Transport // 0: any
 	Addresses Addresses          // to which others connect; zero: those of the host
-	Ports     Ports              // to which others connect
+	Ports     Ports              // to which others connect; 0 to 65535: any
 	// Interface on which it must arrive, "" any; one that ends in * stands for
 	// all that begin so.
 	Interface string
