@@ -327,6 +327,9 @@ func (e *engine) build() {
 	for _, s := range e.spaces {
 		namespaces = append(namespaces, s.rules)
 		for _, k := range s.known {
+			if !k.looked && k.orphan.IsZero() {
+				continue // it came during the walk: the next enumeration tells of it
+			}
 			socket := s.socketOf(k)
 			if k.exposed != e.surround {
 				k.exposure, k.exposed = expose(socket, e.around(s, published)), e.surround

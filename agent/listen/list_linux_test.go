@@ -450,7 +450,7 @@ func TestFakeProc(t *testing.T) {
 		link("socket:[100]", dir+"fd/3")
 		link("/dev/null", dir+"fd/0")
 	}
-	e, err := openEngine(Options{Beat: time.Hour}, root)
+	e, err := openEngine(Options{Once: true}, root)
 	if err != nil {
 		t.Fatal(err)
 	}

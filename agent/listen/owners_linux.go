@@ -18,19 +18,36 @@ import (
 // this time at the latest.
 const readAgain = 5 * time.Minute
 
+// endingTime is how long a process that ends may take from giving up its
+// descriptors to having its sockets closed (exit_files, then task_work_run in
+// kernel/exit.c): the kernel may run others in between.
+const endingTime = 20 * time.Millisecond
+
 // walk finds who holds each known socket.
 //
 // The tables and the descriptors are read one after the other, so a socket may
 // be born or die in between: if some stay without a holder, all is looked at a
-// second time, and what is no longer in the tables then was raced.
+// second time, between two looks at the tables. What has no holder in either is
+// nobody's, or of a process that is ending: that gives up its descriptors a
+// while before its sockets leave the tables. A daemon finds out at the next
+// enumeration; one that makes a single one waits.
 func (e *engine) walk(ctx context.Context) error {
 	if err := e.find(ctx); err != nil {
 		return err
 	}
 	if e.orphans() {
-		e.dump() // what is gone leaves the tables; what is new waits for the second look
+		e.dump() // what is gone leaves the tables; what is new is looked for too
 		if err := e.find(ctx); err != nil {
 			return err
+		}
+		e.dump() // what is new now waits for the next enumeration
+	}
+	if e.options.Once && e.orphans() {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(endingTime):
+			e.dump()
 		}
 	}
 	e.assign()
@@ -102,11 +119,11 @@ func (e *engine) find(ctx context.Context) error {
 	return nil
 }
 
-// orphans reports whether a socket that no walk looked for yet has no holder.
+// orphans reports whether a socket has no holder, and had one or is new.
 func (e *engine) orphans() bool {
 	for _, s := range e.spaces {
 		for _, k := range s.known {
-			if !k.looked && len(e.holdings(k)) == 0 {
+			if k.orphan.IsZero() && len(e.holdings(k)) == 0 {
 				return true
 			}
 		}
@@ -127,6 +144,7 @@ func (e *engine) holdings(k *entry) []holding {
 
 // assign gives each socket its holders.
 func (e *engine) assign() {
+	now := time.Now()
 	all := make([]holder, 0, len(e.found))
 	clear(e.held)
 	if e.finder.everywhere() && e.orphans() {
@@ -139,6 +157,9 @@ func (e *engine) assign() {
 	}
 	for _, s := range e.spaces {
 		for _, k := range s.known {
+			if !e.inodes[uint64(k.row.Inode)] {
+				continue // too new: it was not looked for
+			}
 			start := len(all)
 			for _, h := range e.holdings(k) {
 				how := Process
@@ -148,15 +169,25 @@ func (e *engine) assign() {
 				all = append(all, holder{h.pid, h.fd, how})
 				e.held[h.space] = true
 			}
-			if len(all) == start {
-				all = append(all, holder{how: e.nobody()})
+			again := false
+			if len(all) > start {
+				k.orphan = time.Time{}
+			} else {
+				how := e.nobody()
+				if k.orphan.IsZero() {
+					k.orphan = now
+				}
+				if !e.options.Once && now.Sub(k.orphan) < 5*endingTime {
+					how, again = Raced, true
+				}
+				all = append(all, holder{how: how})
 			}
 			holders := all[start:len(all):len(all)]
 			if !slices.Equal(holders, k.holders) {
 				e.changed = true
 				k.unsettled = len(holders) > 1
 			}
-			k.holders, k.looked = holders, true
+			k.holders, k.looked = holders, !again
 		}
 	}
 	e.holders = all

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"strconv"
+	"time"
 
 	"github.com/portaudit/portaudit/agent/listen/sockdiag"
 	"github.com/portaudit/portaudit/registry"
@@ -18,11 +19,12 @@ type entry struct {
 	transport registry.Transport
 	multipath Answer
 	exposure  Exposure
-	exposed   uint64   // engine.surround for which that holds
-	audit     uint64   // number of the audit that saw it last
-	holders   []holder // in a part of engine.holders; never changed
-	looked    bool     // whether its holders were looked for
-	unsettled bool     // several, and some of them were not there at the walk before
+	exposed   uint64    // engine.surround for which that holds
+	audit     uint64    // number of the audit that saw it last
+	holders   []holder  // in a part of engine.holders; never changed
+	looked    bool      // whether its holders were looked for
+	orphan    time.Time // when there were none for the first time, zero if there were always some
+	unsettled bool      // several, and some of them were not there at the walk before
 }
 
 // holder is a process that holds a socket, or why none can be named.
@@ -135,8 +137,8 @@ func (e *engine) note(source, text string) {
 	e.notes = append(e.notes, Note{Source: source, Text: text})
 }
 
-// dump reads the sockets of every namespace. It reports whether there are new
-// ones, and marks what changed.
+// dump reads the sockets of every namespace. It reports whether there are some
+// whose holders were not looked for, and marks what changed.
 func (e *engine) dump() (fresh bool) {
 	for _, s := range e.spaces {
 		e.rows = e.rows[:0]
@@ -199,7 +201,7 @@ func (e *engine) see(s *space, r *sockdiag.Row, t registry.Transport) (fresh boo
 		s.known[r.Cookie] = k
 		e.changed = true
 		fresh = true
-	} else if k.row.Interface != r.Interface || k.row.V6Only != r.V6Only || k.row.UID != r.UID || k.row.Number != r.Number {
+	} else if fresh = !k.looked; k.row.Interface != r.Interface || k.row.V6Only != r.V6Only || k.row.UID != r.UID || k.row.Number != r.Number {
 		k.row = *r
 		e.changed = true
 	}

@@ -1,0 +1,300 @@
+package listen
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// soakTime is the variable that sets how long the soak test runs.
+const soakTime = "PORTAUDIT_TEST_SOAK"
+
+// TestSoak enumerates while thousands of processes a second are started, open
+// a socket, hand it on and end. They write down what they do, and no owner that
+// a snapshot names may be another than the one that was written down. A small
+// pid_max makes numbers come again within a second.
+func TestSoak(t *testing.T) {
+	needRoot(t)
+	for _, way := range []Way{BPF, Proc} {
+		t.Run(way.String(), func(t *testing.T) {
+			// pid_max is a pid namespace's own since Linux 6.14; before, it is left alone.
+			const script = `ip link set lo up; exec "$0" -test.run='^TestSoakInside$' -test.v -test.timeout=20m`
+			cmd := exec.Command("unshare", "--net", "--pid", "--fork", "--mount-proc", "sh", "-c", script, "/proc/self/exe")
+			if self, err := os.Executable(); err == nil {
+				cmd.Args[len(cmd.Args)-1] = self
+			}
+			cmd.Env = append(os.Environ(), "PORTAUDIT_SOAK_INSIDE="+way.String())
+			out, err := cmd.CombinedOutput()
+			if err != nil || !strings.Contains(string(out), "--- PASS: TestSoakInside") && !strings.Contains(string(out), "--- SKIP: TestSoakInside") {
+				t.Fatalf("%v:\n%s", err, out)
+			}
+			for line := range strings.Lines(string(out)) {
+				if strings.Contains(line, ".go:") {
+					t.Log(strings.TrimSpace(line))
+				}
+			}
+		})
+	}
+}
+
+// TestSoakInside is TestSoak's other half, in namespaces of its own.
+func TestSoakInside(t *testing.T) {
+	inside := os.Getenv("PORTAUDIT_SOAK_INSIDE")
+	if inside == "" {
+		t.Skip("TestSoak runs this in namespaces of its own")
+	}
+	way, err := ParseWay(inside)
+	if err != nil {
+		t.Fatal(err)
+	}
+	length, err := time.ParseDuration(cmp.Or(os.Getenv(soakTime), "3s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	reuse := smallPIDs(t)
+	e, err := openEngine(Options{Way: way, Beat: 500 * time.Millisecond}, procRoot)
+	if err != nil {
+		t.Skipf("no %s here: %v", way, err)
+	}
+	defer e.close()
+	truth, started := churn(t, length)
+	soak(t, e, truth, length)
+	truth.mu.Lock()
+	defer truth.mu.Unlock()
+	t.Logf("%s: %d processes in %s (%.0f a second), pids reused: %v; %d snapshots, %d owners compared, %d of them raced, 0 wrong",
+		way, *started, length, float64(*started)/length.Seconds(), reuse, truth.snapshots, truth.compared, truth.raced)
+	if truth.compared == 0 {
+		t.Error("no owner was compared")
+	}
+}
+
+// smallPIDs lets process numbers come again soon, if that is this pid
+// namespace's own affair.
+func smallPIDs(t *testing.T) bool {
+	t.Helper()
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		t.Fatal(err)
+	}
+	var major, minor int
+	if _, err := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &major, &minor); err != nil || major < 6 || major == 6 && minor < 14 {
+		return false
+	}
+	return os.WriteFile("/proc/sys/kernel/pid_max", []byte("500"), 0) == nil
+}
+
+// soak enumerates for the time and checks each snapshot a little later, when
+// everybody has written down what it did.
+func soak(t *testing.T, e *engine, truth *truth, length time.Duration) {
+	t.Helper()
+	var waiting []Snapshot
+	var heap, files int
+	end := time.Now().Add(length)
+	for n := 0; time.Now().Before(end); n++ {
+		s, err := e.list(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if waiting = append(waiting, s); len(waiting) > 20 {
+			truth.check(t, waiting[0])
+			waiting = waiting[1:]
+		}
+		if t.Failed() {
+			return
+		}
+		// After the first third everything has found its size.
+		if heap == 0 && time.Until(end) < length*2/3 {
+			heap, files = liveHeap(), openFiles(t)
+		}
+	}
+	if now := liveHeap(); now > heap*3/2+4<<20 {
+		t.Errorf("%d bytes in use at the end, %d after the first third", now, heap)
+	}
+	if now := openFiles(t); now != files {
+		t.Errorf("%d open files at the end, %d after the first third", now, files)
+	}
+}
+
+func liveHeap() int {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
+}
+
+func openFiles(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
+}
+
+// truth is what the processes wrote down: who held which socket.
+type truth struct {
+	mu      sync.Mutex
+	holders map[uint64][]holding // by inode
+
+	snapshots, compared, raced int
+}
+
+// check compares the owners of a snapshot with the truth.
+func (tr *truth) check(t *testing.T, s Snapshot) {
+	t.Helper()
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	tr.snapshots++
+	for _, socket := range s.Sockets {
+		if len(socket.inodes) != 1 {
+			continue
+		}
+		holders := tr.holders[socket.inodes[0]]
+		for _, o := range socket.Owners {
+			switch {
+			case len(holders) == 0: // not of a process that writes down
+				continue
+			case o.How == Raced:
+				tr.raced++
+				continue
+			case o.How != Process:
+				t.Errorf("socket %d is said to be held by %q, and was by %+v; %+v", socket.inodes[0], o.How, holders, s.Coverage.Gaps)
+				continue
+			}
+			tr.compared++
+			right := false
+			for _, h := range holders {
+				right = right || int(h.pid) == o.PID && h.start == o.Start
+			}
+			if !right {
+				t.Errorf("socket %d is said to be held by process %d, started at %d; the truth is %+v", socket.inodes[0], o.PID, o.Start, holders)
+			}
+		}
+	}
+}
+
+// record is what a churning process writes down before it opens its socket:
+// fixed size, no more than a pipe takes at once (pipe(7), PIPE_BUF).
+const recordSize = 512
+
+// churn starts processes as fast as it can until the time is over, and reads
+// what they write down. It has ended when the test has.
+func churn(t *testing.T, length time.Duration) (*truth, *int) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Children of children that ended are this process's to reap.
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	tr := &truth{holders: map[uint64][]holding{}}
+	started := new(int)
+	var all sync.WaitGroup
+	all.Go(func() {
+		b := make([]byte, recordSize)
+		for {
+			if _, err := io.ReadFull(r, b); err != nil {
+				return
+			}
+			stat := b[8:]
+			s, err := parseStat(stat[:bytes.IndexByte(stat, 0)])
+			if err != nil {
+				continue
+			}
+			var pid int32
+			_, _ = fmt.Sscan(string(stat[:bytes.IndexByte(stat, ' ')]), &pid)
+			inode := binary.NativeEndian.Uint64(b)
+			tr.mu.Lock()
+			tr.holders[inode] = append(tr.holders[inode], holding{inode: inode, pid: pid, start: s.start})
+			*started++
+			tr.mu.Unlock()
+		}
+	})
+	end := time.Now().Add(length)
+	fd := int(w.Fd())
+	all.Go(func() {
+		defer w.Close()
+		runtime.LockOSThread() // each child is this thread's, and this thread reaps it
+		defer runtime.UnlockOSThread()
+		for n := 0; time.Now().Before(end); n++ {
+			forkChurner(fd, n)
+			for {
+				pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil)
+				if err != nil || pid <= 0 {
+					break
+				}
+			}
+		}
+		for {
+			if _, err := unix.Wait4(-1, nil, 0, nil); err != nil {
+				return
+			}
+		}
+	})
+	t.Cleanup(func() { all.Wait(); r.Close() })
+	return tr, started
+}
+
+// What the forked children work with: each has its own copy. They may not use
+// the stack for it, see forkChurner.
+var (
+	churnStat    = []byte("/proc/self/stat\x00")
+	churnAddress = unix.RawSockaddrInet4{Family: unix.AF_INET}
+	churnRecord  [recordSize]byte
+	churnFile    unix.Stat_t
+	churnRest    unix.Timespec
+)
+
+// forkChurner forks a child that does nothing but raw system calls: it is a
+// copy of one thread of a Go program, and the runtime in it is dead, so neither
+// stack growth nor preemption may call it. Starting programs instead would be
+// ten times slower.
+//
+//go:norace
+//go:nosplit
+func forkChurner(pipe, n int) {
+	pid, _, _ := unix.RawSyscall(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0)
+	if pid != 0 {
+		return
+	}
+	fd, _, _ := unix.RawSyscall(unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_STREAM, 0)
+	writeDown(pipe, fd)
+	unix.RawSyscall(unix.SYS_BIND, fd, uintptr(unsafe.Pointer(&churnAddress)), unix.SizeofSockaddrInet4)
+	unix.RawSyscall(unix.SYS_LISTEN, fd, 1, 0)
+	if n%8 == 0 { // a second holder
+		if pid, _, _ := unix.RawSyscall(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0); pid == 0 {
+			writeDown(pipe, fd)
+		}
+	}
+	churnRest.Nsec = int64(n%5) * 1e6
+	if n%64 == 0 {
+		churnRest.Nsec = 200e6 // some live longer than an enumeration takes
+	}
+	unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&churnRest)), 0, 0)
+	unix.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
+}
+
+//go:norace
+//go:nosplit
+func writeDown(pipe int, fd uintptr) {
+	unix.RawSyscall(unix.SYS_FSTAT, fd, uintptr(unsafe.Pointer(&churnFile)), 0)
+	*(*uint64)(unsafe.Pointer(&churnRecord)) = churnFile.Ino
+	stat, _, _ := unix.RawSyscall6(unix.SYS_OPENAT, 0, uintptr(unsafe.Pointer(unsafe.SliceData(churnStat))), unix.O_RDONLY, 0, 0, 0)
+	unix.RawSyscall(unix.SYS_READ, stat, uintptr(unsafe.Pointer(&churnRecord))+8, recordSize-9)
+	unix.RawSyscall(unix.SYS_CLOSE, stat, 0, 0)
+	unix.RawSyscall(unix.SYS_WRITE, uintptr(pipe), uintptr(unsafe.Pointer(&churnRecord)), recordSize)
+}
