@@ -13,25 +13,28 @@ type classified struct {
 	facts    policy.Listener
 }
 
-// classify puts the socket of namespace ns beside what the registry says of
-// its port.
-func classify(s listen.Socket, ns listen.Namespace, says registry.Facts) classified {
-	c := classified{socket: s, registry: says, facts: policy.Listener{
-		Transport:  s.Transport,
-		Port:       s.Port,
-		Scope:      policy.ScopeOf(s.Address),
-		State:      says.State,
-		Names:      says.Names,
-		Privileged: policyAnswer(ns.Privileged(s.Port)),
-		Ephemeral:  policyAnswer(ns.InEphemeral(s.Port)),
-		Authority:  authority(s, ns),
+// classify puts the socket of namespace ns beside what the catalog says of its
+// port. A raw, packet or vsock socket has none that IANA assigns: neither the
+// registry nor the namespace's rules for ports apply to it.
+func classify(s listen.Socket, ns listen.Namespace, catalog *registry.Catalog) classified {
+	c := classified{socket: s, facts: policy.Listener{
+		Transport: s.Transport, Port: s.Port, Scope: policy.ScopeOf(s.Address), Authority: authority(s, ns),
 	}}
-	if says.Common != nil {
-		// An unknown word is as harmless as "none": the table is tested to have none.
-		c.facts.Risk, _ = policy.ParseSeverity(says.Common.Severity)
+	if s.Exposure.Reach != listen.ReachUnknown {
+		c.facts.Reach = s.Exposure.Reach.String()
 	}
 	for _, o := range s.Owners {
 		c.facts.Owners = append(c.facts.Owners, policyOwner(o))
+	}
+	if !ported(s.Transport) {
+		return c
+	}
+	c.registry = catalog.Describe(s.Port, s.Transport)
+	c.facts.State, c.facts.Names = c.registry.State, c.registry.Names
+	c.facts.Privileged, c.facts.Ephemeral = policyAnswer(ns.Privileged(s.Port)), policyAnswer(ns.InEphemeral(s.Port))
+	if use := c.registry.Common; use != nil {
+		// An unknown word is as harmless as "none": the table is tested to have none.
+		c.facts.Risk, _ = policy.ParseSeverity(use.Severity)
 	}
 	return c
 }
@@ -54,8 +57,12 @@ func policyOwner(o listen.Owner) policy.Owner {
 	if o.Replaced == listen.Yes {
 		deleted = policy.No // an upgrade: the program is there, in a newer version
 	}
+	unit := o.Unit
+	if unit == "" && len(o.Services) == 1 {
+		unit = o.Services[0] // of several it is not known which one has the socket
+	}
 	return policy.Owner{
 		How: o.How.String(), User: o.User, Root: root(o), Executable: o.Executable,
-		Deleted: deleted, WorldWritable: policyAnswer(o.WorldWritable), Unit: o.Unit,
+		Deleted: deleted, WorldWritable: policyAnswer(o.WorldWritable), Unit: unit,
 	}
 }

@@ -39,7 +39,7 @@ func TestClassifyKeepsFactsApart(t *testing.T) {
 		Ephemeral: listen.PortRange{First: 32768, Last: 60999}, EphemeralKnown: true}
 	port := func(p registry.Port) policy.Listener {
 		s := listen.Socket{Transport: registry.TCP, Port: p, Address: netip.MustParseAddr("10.0.0.1")}
-		return classify(s, ns, catalog.Describe(p, registry.TCP)).facts
+		return classify(s, ns, &catalog).facts
 	}
 	if l := port(40000); l.State != registry.Assigned || l.Ephemeral != policy.Yes {
 		t.Errorf("40000 is registered and in this host's range for automatic binds, both: %+v", l)

@@ -109,7 +109,7 @@ type port struct {
 	number               uint32
 }
 
-func portOf(l Listener) port { return port{l.Namespace, l.Transport, uint32(l.Port)} }
+func portOf(l Listener) port { return port{l.Namespace, l.Transport, l.Port} }
 
 // byPort returns the ids of what was remembered before this audit, in order. A
 // new listener is only ever compared with those: without it each of thousands

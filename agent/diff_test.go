@@ -27,7 +27,7 @@ func at(text string, findings ...string) Listener {
 	}
 	started := epoch.Add(time.Duration(pid) * time.Second)
 	l := Listener{
-		Transport: f[0], Address: f[1], Port: uint16(port), Scope: f[3], Namespace: listen.HostNamespace,
+		Transport: f[0], Address: f[1], Port: uint32(port), Scope: f[3], Namespace: listen.HostNamespace,
 		Owners: []audit.Owner{{PID: &pid, Started: &started, Executable: f[4], User: "app", How: listen.Process.String()}},
 	}
 	if f[4] == "?" {

@@ -15,7 +15,8 @@ func event(c change) audit.Event {
 	e := audit.Event{
 		Event: c.kind, Message: message(c),
 		Listener: l.ID, Change: c.word, Replaces: c.replaces,
-		Transport: l.Transport, Address: l.Address, Port: l.Port, Namespace: l.Namespace, Scope: l.Scope,
+		Transport: l.Transport, Address: l.Address, Port: l.Port, Interface: l.Interface,
+		Namespace: l.Namespace, Scope: l.Scope, Reach: l.Exposure.Reach,
 		FirstSeen: &firstSeen, LastSeen: &lastSeen, Registry: &l.Registry, Owners: l.Owners,
 		Verdict: l.Verdict, Rule: l.Rule,
 	}
@@ -100,7 +101,7 @@ func replay(tracks map[string]track, e audit.Event) map[string]track {
 // trackOf rebuilds what is remembered of a listener from a record about it.
 func trackOf(e audit.Event) track {
 	l := Listener{
-		ID: e.Listener, Transport: e.Transport, Address: e.Address, Port: e.Port,
+		ID: e.Listener, Transport: e.Transport, Address: e.Address, Port: e.Port, Interface: e.Interface,
 		Namespace: e.Namespace, Scope: e.Scope, Owners: e.Owners, Verdict: e.Verdict, Rule: e.Rule,
 	}
 	if e.Registry != nil {

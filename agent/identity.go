@@ -16,7 +16,7 @@ import (
 // the same listener. place is the identity without the program.
 type place struct {
 	namespace, transport, scope string
-	port                        uint16
+	port                        uint32
 }
 
 func placeOf(l Listener) place {

@@ -2,8 +2,9 @@ package agent
 
 import (
 	"cmp"
+	"encoding/hex"
+	"net/netip"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/portaudit/portaudit/agent/audit"
@@ -14,9 +15,10 @@ import (
 
 // observation is one audit: every listener classified and decided on.
 type observation struct {
-	time      time.Time
-	listeners []Listener
-	coverage  audit.Coverage
+	time       time.Time
+	listeners  []Listener
+	namespaces []Namespace
+	coverage   audit.Coverage
 	// read are the network namespaces whose socket tables were all read;
 	// blind says that there may be more namespaces than were found.
 	read  map[string]bool
@@ -30,11 +32,12 @@ func observe(s listen.Snapshot, catalog *registry.Catalog, p *policy.Policy) obs
 		read: map[string]bool{}, blind: s.Coverage.Hidden(listen.HidesSockets),
 	}
 	rules := rulesOf(s)
-	for _, ns := range s.Namespaces {
-		o.read[ns.Label] = ns.Complete
+	o.namespaces = namespacesOf(s.Namespaces)
+	for i, ns := range s.Namespaces {
+		o.read[o.namespaces[i].Label] = ns.Complete
 	}
 	for _, socket := range s.Sockets {
-		c := classify(socket, rules[socket.Namespace], catalog.Describe(socket.Port, socket.Transport))
+		c := classify(socket, rules[socket.Namespace], catalog)
 		o.listeners = append(o.listeners, listener(c, p.Decide(c.facts), s.Time, p.CommandLines))
 	}
 	return o
@@ -53,12 +56,13 @@ func rulesOf(s listen.Snapshot) map[string]listen.Namespace {
 func listener(c classified, d policy.Decision, at time.Time, commandLines bool) Listener {
 	s := c.socket
 	l := Listener{
-		Transport: s.Transport.String(), Address: s.Address.String(), Port: uint16(s.Port),
+		Transport: s.Transport.String(), Address: addressOf(s.Address), Port: s.ID(), Interface: audit.Visible(s.Interface),
 		Namespace: audit.Visible(s.Namespace), Scope: c.facts.Scope.String(), FirstSeen: at.UTC(),
 		Service:  serviceName(c.registry),
-		Registry: registryOf(c.registry), Known: KnownOf(c.registry.Common), Site: SiteOf(c.registry.Site),
+		Registry: registryOf(c), Known: KnownOf(c.registry.Common), Site: SiteOf(c.registry.Site),
 		Privileged: boolOf(c.facts.Privileged), Ephemeral: boolOf(c.facts.Ephemeral),
-		DualStack: boolOf(policyAnswer(s.DualStack)), Authority: c.facts.Authority,
+		DualStack: answerOf(s.DualStack), Multipath: answerOf(s.Multipath), Authority: c.facts.Authority,
+		Exposure: exposureOf(s.Exposure), Queued: s.Queued, Backlog: s.Backlog,
 		Owners: []audit.Owner{}, Verdict: d.Verdict.String(), Rule: d.Rule, Findings: []Finding{},
 	}
 	if s.Creator.Known {
@@ -74,7 +78,50 @@ func listener(c classified, d policy.Decision, at time.Time, commandLines bool) 
 	return l
 }
 
-func registryOf(f registry.Facts) audit.Registry {
+// addressOf returns the text of an address, "" where there is none.
+func addressOf(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return audit.Visible(a.String()) // the zone is a device, and those have any name
+}
+
+func exposureOf(e listen.Exposure) Exposure {
+	if e.Reach == listen.ReachUnknown && e.Sentence == "" {
+		return Exposure{}
+	}
+	return Exposure{Reach: e.Reach.String(), Sentence: audit.Visible(e.Sentence)}
+}
+
+func namespacesOf(list []listen.Namespace) []Namespace {
+	namespaces := []Namespace{}
+	for _, ns := range list {
+		n := Namespace{Label: audit.Visible(ns.Label), Container: audit.Visible(ns.Container), Complete: ns.Complete}
+		if ns.StartKnown {
+			n.UnprivilegedStart = &ns.UnprivilegedStart
+		}
+		if ns.EphemeralKnown {
+			n.Ephemeral = &EphemeralRange{PortRange: portRange(ns.Ephemeral)}
+			for _, r := range ns.Excluded {
+				n.Ephemeral.Excluded = append(n.Ephemeral.Excluded, portRange(r))
+			}
+		}
+		namespaces = append(namespaces, n)
+	}
+	return namespaces
+}
+
+func portRange(r listen.PortRange) PortRange {
+	return PortRange{First: uint16(r.First), Last: uint16(r.Last)}
+}
+
+// registryOf makes the document of what IANA says of a port: of a transport
+// whose ports IANA does not assign it says nothing, not even in which range.
+func registryOf(c classified) audit.Registry {
+	f := c.registry
+	if !ported(c.socket.Transport) {
+		return audit.Registry{Names: []string{}}
+	}
 	return audit.Registry{
 		Range: f.Range.String(), State: f.State.String(),
 		Names: f.IANA, Description: f.Description,
@@ -115,19 +162,29 @@ func boolOf(a policy.Answer) *bool {
 	return &yes
 }
 
-// ownerOf makes the document of an owner. Every string of it comes from
+func answerOf(a listen.Answer) *bool { return boolOf(policyAnswer(a)) }
+
+// ownerOf makes the document of an owner, as evidence needs it. Every string of it comes from
 // outside: a process may call itself anything.
 func ownerOf(o listen.Owner, commandLines bool) audit.Owner {
 	owner := audit.Owner{
 		Executable: audit.Visible(o.Executable), Command: audit.Visible(o.Command),
-		Deleted: boolOf(policyAnswer(o.Deleted)), User: audit.Visible(o.User), SID: o.SID,
-		How: o.How.String(), Unit: audit.Visible(o.Unit), Container: o.Container,
+		Deleted: answerOf(o.Deleted), Memory: o.Memory == listen.Yes, User: audit.Visible(o.User), SID: audit.Visible(o.SID),
+		How: o.How.String(), Unit: audit.Visible(o.Unit), Services: visible(o.Services), Container: audit.Visible(o.Container),
+	}
+	if o.SHA256 != [32]byte{} {
+		owner.SHA256 = hex.EncodeToString(o.SHA256[:])
+	}
+	if p := o.Package; p != (listen.Package{}) {
+		owner.Package = &audit.Package{
+			Manager: audit.Visible(p.Manager), Name: audit.Visible(p.Name), Version: audit.Visible(p.Version),
+		}
 	}
 	if commandLines && len(o.Arguments) > 0 {
 		owner.Command = audit.Visible(redact(o.Arguments))
 	}
 	if o.Deleted == listen.Yes {
-		owner.Replaced = boolOf(policyAnswer(o.Replaced))
+		owner.Replaced = answerOf(o.Replaced)
 	}
 	if o.PID != 0 {
 		owner.PID = &o.PID
@@ -145,14 +202,26 @@ func ownerOf(o listen.Owner, commandLines bool) audit.Owner {
 	return owner
 }
 
+// visible makes every text of a list visible; nil where there is none.
+func visible(texts []string) []string {
+	var list []string
+	for _, t := range texts {
+		list = append(list, audit.Visible(t))
+	}
+	return list
+}
+
 func coverageOf(c listen.Coverage) audit.Coverage {
 	coverage := audit.Coverage{
-		Complete: len(c.Gaps) == 0, Sources: append([]string{}, c.Sources...), Gaps: []audit.Gap{},
+		Complete: len(c.Gaps) == 0, Sources: append([]string{}, c.Sources...), Gaps: []audit.Gap{}, Notes: []audit.Note{},
+	}
+	for _, n := range c.Notes {
+		coverage.Notes = append(coverage.Notes, audit.Note{Source: audit.Visible(n.Source), Text: audit.Visible(n.Text)})
 	}
 	for _, g := range c.Gaps {
 		coverage.Gaps = append(coverage.Gaps, audit.Gap{
 			Source: audit.Visible(g.Source), Reason: audit.Visible(g.Reason), Hides: g.Hides.String(),
-			Count: g.Count, Fix: g.Fix,
+			Count: g.Count, Fix: audit.Visible(g.Fix),
 		})
 	}
 	return coverage
@@ -173,9 +242,11 @@ func findingOf(f policy.Finding, l Listener) Finding {
 func placeholder(name string, l Listener) string {
 	switch name {
 	case "address":
-		return l.Address
+		return placeText(l)
 	case "port":
-		return strconv.Itoa(int(l.Port))
+		return PortText(l)
+	case "endpoint":
+		return endpointPhrase(l)
 	case "transport":
 		return l.Transport
 	case "service":
@@ -189,9 +260,11 @@ func placeholder(name string, l Listener) string {
 	case "owners":
 		return OwnersText(l.Owners, OwnerText)
 	case "state":
-		return l.Registry.State
+		return cmp.Or(l.Registry.State, "none")
 	case "range":
-		return l.Registry.Range
+		return cmp.Or(l.Registry.Range, "none")
+	case "reach":
+		return cmp.Or(l.Exposure.Reach, "unknown")
 	case "scope":
 		return l.Scope
 	case "authority":

@@ -12,22 +12,51 @@ const ReportVersion = 1
 
 // Report is one audit of a host, the document that scan --json prints.
 type Report struct {
-	Schema    int             `json:"schema"`
-	Host      string          `json:"host"`
-	Time      time.Time       `json:"time"`
-	Policy    audit.Policy    `json:"policy"`
-	Coverage  audit.Coverage  `json:"coverage"`
-	Listeners []Listener      `json:"listeners"`
-	Findings  []ReportFinding `json:"findings"`
-	Counts    Counts          `json:"counts"`
+	Schema   int            `json:"schema"`
+	Host     string         `json:"host"`
+	Time     time.Time      `json:"time"`
+	Policy   audit.Policy   `json:"policy"`
+	Coverage audit.Coverage `json:"coverage"`
+	// Namespaces are the network namespaces that were read.
+	Namespaces []Namespace     `json:"namespaces"`
+	Listeners  []Listener      `json:"listeners"`
+	Findings   []ReportFinding `json:"findings"`
+	Counts     Counts          `json:"counts"`
+}
+
+// Namespace is a network namespace with its rules for ports.
+type Namespace struct {
+	Label     string `json:"label"`
+	Container string `json:"container,omitempty"`
+	// UnprivilegedStart is the first port that needs no privilege; it and
+	// Ephemeral are null where they could not be read.
+	UnprivilegedStart *uint32         `json:"unprivileged_start"`
+	Ephemeral         *EphemeralRange `json:"ephemeral"`
+	Complete          bool            `json:"complete"`
+}
+
+// PortRange is a range of ports, both ends included.
+type PortRange struct {
+	First uint16 `json:"first"`
+	Last  uint16 `json:"last"`
+}
+
+// EphemeralRange is the range for automatic binds, with the ranges in it that
+// are never given out.
+type EphemeralRange struct {
+	PortRange
+	Excluded []PortRange `json:"excluded,omitempty"`
 }
 
 // Listener is one listening endpoint with everything that was found out.
 type Listener struct {
-	ID        string         `json:"id"` // stable: equal for all addresses of one identity
-	Transport string         `json:"transport"`
-	Address   string         `json:"address"`
-	Port      uint16         `json:"port"`
+	ID        string `json:"id"` // stable: equal for all addresses of one identity
+	Transport string `json:"transport"`
+	Address   string `json:"address"` // "" where the transport has none
+	// Port is the port, or what stands in for it: the IP protocol of a raw
+	// socket, the EtherType of a packet socket.
+	Port      uint32         `json:"port"`
+	Interface string         `json:"interface,omitempty"`
 	Namespace string         `json:"namespace"`
 	Scope     string         `json:"scope"`
 	FirstSeen time.Time      `json:"first_seen"`
@@ -36,15 +65,28 @@ type Listener struct {
 	Known     *Known         `json:"known,omitempty"`
 	Site      *Site          `json:"site,omitempty"`
 	// Privileged and Ephemeral are null where the host's rules are unknown.
-	Privileged *bool         `json:"privileged"`
-	Ephemeral  *bool         `json:"ephemeral"`
-	DualStack  *bool         `json:"dual_stack"`
-	Authority  string        `json:"authority,omitempty"`
-	Creator    *uint32       `json:"creator_uid,omitempty"`
-	Owners     []audit.Owner `json:"owners"`
-	Verdict    string        `json:"verdict"`
-	Rule       string        `json:"rule"`
-	Findings   []Finding     `json:"findings"`
+	Privileged *bool    `json:"privileged"`
+	Ephemeral  *bool    `json:"ephemeral"`
+	DualStack  *bool    `json:"dual_stack"`
+	Multipath  *bool    `json:"multipath,omitempty"`
+	Authority  string   `json:"authority,omitempty"`
+	Creator    *uint32  `json:"creator_uid,omitempty"`
+	Exposure   Exposure `json:"exposure,omitzero"`
+	// Queued and Backlog are connections that wait and that may; of a socket
+	// without connections, bytes that wait to be read, and 0.
+	Queued   uint32        `json:"queued,omitempty"`
+	Backlog  uint32        `json:"backlog,omitempty"`
+	Owners   []audit.Owner `json:"owners"`
+	Verdict  string        `json:"verdict"`
+	Rule     string        `json:"rule"`
+	Findings []Finding     `json:"findings"`
+}
+
+// Exposure says from where a listener can be reached in effect, as far as that
+// was evaluated. The zero value says that it was not.
+type Exposure struct {
+	Reach    string `json:"reach"`
+	Sentence string `json:"sentence"`
 }
 
 // Known is what the port is commonly used for, whatever IANA says.
@@ -102,7 +144,7 @@ func report(a observation, host string, p *policy.Policy) Report {
 	r := Report{
 		Schema: ReportVersion, Host: audit.Visible(host), Time: a.time,
 		Policy:   audit.Policy{Source: audit.Visible(p.Source), SHA256: p.SHA256},
-		Coverage: a.coverage, Listeners: a.listeners, Findings: []ReportFinding{},
+		Coverage: a.coverage, Namespaces: a.namespaces, Listeners: a.listeners, Findings: []ReportFinding{},
 		Counts: Counts{Listeners: len(a.listeners), Verdicts: map[string]int{}, Findings: map[string]int{}},
 	}
 	for _, v := range []policy.Verdict{policy.Alert, policy.Allow} {

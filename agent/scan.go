@@ -30,8 +30,10 @@ func Scan(ctx context.Context, o ScanOptions) (Report, error) {
 	}
 	seen := observe(snapshot, o.Catalog, o.Policy)
 	sights := firstSights(o.StateDir)
-	for i, l := range seen.listeners {
-		seen.listeners[i].FirstSeen = sights(l)
+	for i := range seen.listeners {
+		l := &seen.listeners[i]
+		l.FirstSeen = sights(*l)
+		tellMore(l.Owners, snapshot.Sockets[i].Owners)
 	}
 	return report(seen, o.Host, o.Policy), nil
 }
@@ -74,10 +76,11 @@ func Explain(ctx context.Context, o ScanOptions, asked func(Listener) bool) ([]E
 	rules, sights := rulesOf(snapshot), firstSights(o.StateDir)
 	explanations := []Explanation{}
 	for _, s := range snapshot.Sockets {
-		c := classify(s, rules[s.Namespace], o.Catalog.Describe(s.Port, s.Transport))
+		c := classify(s, rules[s.Namespace], o.Catalog)
 		l := listener(c, o.Policy.Decide(c.facts), snapshot.Time, o.Policy.CommandLines)
 		if asked(l) {
 			l.FirstSeen = sights(l)
+			tellMore(l.Owners, s.Owners)
 			explanations = append(explanations, Explanation{Listener: l, Steps: steps(o.Policy.Explain(c.facts))})
 		}
 	}
@@ -95,7 +98,7 @@ func Suppose(ctx context.Context, o ScanOptions, port registry.Port, t registry.
 		Transport: t, Address: netip.IPv6Unspecified(), Port: port, Namespace: listen.HostNamespace,
 		Owners: []listen.Owner{{How: listen.Process, Executable: "/unknown/program"}},
 	}
-	c := classify(s, rulesOf(snapshot)[listen.HostNamespace], o.Catalog.Describe(port, t))
+	c := classify(s, rulesOf(snapshot)[listen.HostNamespace], o.Catalog)
 	return o.Policy.Decide(c.facts), steps(o.Policy.Explain(c.facts)), nil
 }
 

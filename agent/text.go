@@ -2,7 +2,6 @@ package agent
 
 import (
 	"cmp"
-	"net"
 	"path"
 	"slices"
 	"strconv"
@@ -12,19 +11,11 @@ import (
 	"github.com/portaudit/portaudit/agent/listen"
 )
 
-// EndpointText is how a listener's endpoint is written everywhere:
-// "tcp 0.0.0.0:22", "udp [::1]:323", behind the namespace if it is not the host's.
-func EndpointText(l Listener) string {
-	text := l.Transport + " " + net.JoinHostPort(l.Address, strconv.Itoa(int(l.Port)))
-	if l.Namespace != listen.HostNamespace {
-		text = l.Namespace + " " + text
-	}
-	return text
+// ServiceText names the service of a port, or the protocol of a raw or packet
+// socket; where there is no name, the state of the registry.
+func ServiceText(l Listener) string {
+	return cmp.Or(l.Service, l.Registry.State, protocolName(l.Transport, l.Port), "unnamed")
 }
-
-// ServiceText names the service of a port, the state of the registry where it
-// has no name.
-func ServiceText(l Listener) string { return cmp.Or(l.Service, l.Registry.State) }
 
 // ProgramText names the program of an owner: the base name of its executable,
 // with the name that the system shows behind it if that is another, else that

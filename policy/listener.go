@@ -39,6 +39,10 @@ type Listener struct {
 	// Authorities, "" if it was not examined.
 	Authority string
 
+	// Reach is from where the listener can be reached in effect: one of Reaches,
+	// "" if it was not evaluated.
+	Reach string
+
 	Owners []Owner
 }
 

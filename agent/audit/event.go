@@ -45,9 +45,11 @@ type Event struct {
 	Transport string     `json:"transport,omitempty"`
 	Address   string     `json:"address,omitempty"`
 	Addresses []string   `json:"addresses,omitempty"` // all, where there are several
-	Port      uint16     `json:"port,omitempty"`
+	Port      uint32     `json:"port,omitempty"`
+	Interface string     `json:"interface,omitempty"` // that it is bound to
 	Namespace string     `json:"namespace,omitempty"`
 	Scope     string     `json:"scope,omitempty"`
+	Reach     string     `json:"reach,omitempty"` // where that was evaluated
 	FirstSeen *time.Time `json:"first_seen,omitempty"`
 	LastSeen  *time.Time `json:"last_seen,omitempty"`
 	Registry  *Registry  `json:"registry,omitempty"`
@@ -75,7 +77,8 @@ type Event struct {
 	PID     int    `json:"pid,omitempty"`
 }
 
-// Registry is what the port registry says of a listener's port.
+// Registry is what the port registry says of a listener's port. Range and State
+// are "" where IANA assigns no ports: of raw, packet and vsock sockets.
 type Registry struct {
 	Range       string   `json:"range"`
 	State       string   `json:"state"`
@@ -90,6 +93,9 @@ type Owner struct {
 	Executable string     `json:"executable"`
 	Deleted    *bool      `json:"deleted"`
 	Replaced   *bool      `json:"replaced,omitempty"` // deleted, and another file has its path
+	Memory     bool       `json:"memory,omitempty"`   // the file never had a name on disk
+	SHA256     string     `json:"sha256,omitempty"`   // of the running file, in hexadecimal
+	Package    *Package   `json:"package,omitempty"`
 	Command    string     `json:"command"`
 	User       string     `json:"user"`
 	UID        *uint32    `json:"uid"`
@@ -97,7 +103,44 @@ type Owner struct {
 	How        string     `json:"how"`
 	Parent     *int       `json:"parent,omitempty"`
 	Unit       string     `json:"unit,omitempty"`
+	Services   []string   `json:"services,omitempty"` // of Windows
 	Container  string     `json:"container,omitempty"`
+
+	// OwnerDetail is what a scan tells beside the evidence; a record of the log
+	// has none of it.
+	*OwnerDetail
+}
+
+// OwnerDetail is more about an owner than evidence needs.
+type OwnerDetail struct {
+	Parents        []Process     `json:"parents,omitempty"` // the nearest first
+	Cgroup         string        `json:"cgroup,omitempty"`
+	LoginUID       *uint32       `json:"login_uid,omitempty"`
+	Capabilities   *Capabilities `json:"capabilities,omitempty"`
+	Inherits       *bool         `json:"inherits,omitempty"`        // another owner opened the socket
+	NamespaceOwner *bool         `json:"namespace_owner,omitempty"` // of the user namespace that owns the socket's
+	Elevated       *bool         `json:"elevated,omitempty"`        // of Windows
+	Integrity      string        `json:"integrity,omitempty"`       // of Windows
+}
+
+// Package is the software that an owner's file belongs to.
+type Package struct {
+	Manager string `json:"manager"`
+	Name    string `json:"name"`
+	Version string `json:"version"`
+}
+
+// Process names a process.
+type Process struct {
+	PID     int    `json:"pid"`
+	Command string `json:"command"`
+}
+
+// Capabilities are those of a process that has some and not all; a set that is
+// empty or full is nil.
+type Capabilities struct {
+	Effective []string `json:"effective,omitempty"`
+	Permitted []string `json:"permitted,omitempty"`
 }
 
 // Policy names a policy by where it came from and by its content.
@@ -111,6 +154,13 @@ type Coverage struct {
 	Complete bool     `json:"complete"`
 	Sources  []string `json:"sources"`
 	Gaps     []Gap    `json:"gaps"`
+	Notes    []Note   `json:"notes"`
+}
+
+// Note says how an audit was made, or what this host does not have.
+type Note struct {
+	Source string `json:"source"`
+	Text   string `json:"text"`
 }
 
 // Gap is one thing that an audit could not see.

@@ -26,7 +26,7 @@ func sanitize(e Event, l limits) Event {
 	e.Message = Visible(Clip(e.Message, l.message))
 	for _, s := range []*string{
 		&e.Event, &e.Host, &e.Boot, &e.Prev,
-		&e.Listener, &e.Change, &e.Replaces, &e.Transport, &e.Address, &e.Namespace, &e.Scope, &e.Verdict,
+		&e.Listener, &e.Change, &e.Replaces, &e.Transport, &e.Address, &e.Interface, &e.Namespace, &e.Scope, &e.Reach, &e.Verdict,
 		&e.ID, &e.Rule, &e.Severity, &e.Why, &e.Fix, &e.Program,
 	} {
 		*s = l.string(*s)
@@ -55,17 +55,39 @@ func sanitize(e Event, l limits) Event {
 
 func (l limits) owner(o Owner) Owner {
 	for _, s := range []*string{
-		&o.Executable, &o.Command, &o.User, &o.SID, &o.How, &o.Unit, &o.Container,
+		&o.Executable, &o.SHA256, &o.Command, &o.User, &o.SID, &o.How, &o.Unit, &o.Container,
 	} {
 		*s = l.string(*s)
 	}
 	o.Started = utc(o.Started)
+	o.Services = l.given(o.Services)
+	if p := o.Package; p != nil {
+		o.Package = &Package{Manager: l.string(p.Manager), Name: l.string(p.Name), Version: l.string(p.Version)}
+	}
+	if o.OwnerDetail != nil {
+		detail := l.detail(*o.OwnerDetail)
+		o.OwnerDetail = &detail
+	}
 	return o
+}
+
+func (l limits) detail(d OwnerDetail) OwnerDetail {
+	d.Cgroup, d.Integrity = l.string(d.Cgroup), l.string(d.Integrity)
+	if d.Parents != nil {
+		clean := func(p Process) Process { return Process{PID: p.PID, Command: l.string(p.Command)} }
+		d.Parents = list(d.Parents, l, clean, func(rest string) Process { return Process{Command: rest} })
+	}
+	if c := d.Capabilities; c != nil {
+		d.Capabilities = &Capabilities{Effective: l.given(c.Effective), Permitted: l.given(c.Permitted)}
+	}
+	return d
 }
 
 func (l limits) coverage(c Coverage) *Coverage {
 	c.Sources = l.strings(c.Sources)
 	c.Gaps = list(c.Gaps, l, l.gap, func(rest string) Gap { return Gap{Reason: rest} })
+	clean := func(n Note) Note { return Note{Source: l.string(n.Source), Text: l.string(n.Text)} }
+	c.Notes = list(c.Notes, l, clean, func(rest string) Note { return Note{Text: rest} })
 	return &c
 }
 
@@ -80,6 +102,14 @@ func (l limits) string(s string) string { return Visible(Clip(s, l.text)) }
 
 func (l limits) strings(in []string) []string {
 	return list(in, l, l.string, func(rest string) string { return rest })
+}
+
+// given is strings for a list that is absent where there is nothing in it.
+func (l limits) given(in []string) []string {
+	if len(in) == 0 {
+		return nil
+	}
+	return l.strings(in)
 }
 
 // list copies in, each entry made clean, up to the bound of l. If there are

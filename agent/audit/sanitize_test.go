@@ -126,7 +126,7 @@ func TestSanitizeBoundsEveryField(t *testing.T) {
 				t.Errorf("%s has %d bytes, want at most %d", path, v.Len(), limit)
 			}
 		case reflect.Slice:
-			if v.Len() != 257 {
+			if !v.IsNil() && v.Len() != 257 { // the entry for the rest has no lists
 				t.Errorf("%s has %d entries, want 256 and one for the rest", path, v.Len())
 			}
 		}
@@ -147,7 +147,7 @@ func TestSanitizeEmptyLists(t *testing.T) {
 	if err := encode(&buf, Event{Registry: &Registry{}, Coverage: &Coverage{}}); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`"names":[]`, `"sources":[]`, `"gaps":[]`} {
+	for _, want := range []string{`"names":[]`, `"sources":[]`, `"gaps":[]`, `"notes":[]`} {
 		if !strings.Contains(buf.String(), want) {
 			t.Errorf("%s lacks %s", buf.String(), want)
 		}

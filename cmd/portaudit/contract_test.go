@@ -44,7 +44,7 @@ func collectGo(fields map[string]field, path string, typ reflect.Type) {
 				collectGo(fields, path, f.Type)
 			case f.IsExported():
 				at := strings.TrimPrefix(path+"."+name, ".")
-				optional := options == "omitempty"
+				optional := options == "omitempty" || options == "omitzero"
 				fields[at] = field{true, optional, f.Type.Kind() == reflect.Pointer && !optional}
 				collectGo(fields, at, f.Type)
 			}
@@ -175,9 +175,9 @@ func TestDocumentation(t *testing.T) {
 		heading   string
 		elsewhere string // fields that the section describes by a link, or by the row of their object
 	}{
-		"scan":     {"scan", `^listeners\[\]\.|^counts\.(verdicts|findings)\.`},
+		"scan":     {"scan", `^listeners\[\]\.|^counts\.(verdicts|findings)\.|^namespaces\[\]\.ephemeral\.excluded\[\]\.`},
 		"listener": {"listener", `^$`},
-		"explain":  {"explain", `^(policy|coverage)\.|^ports\[\]\.|^supposed\.steps\[\]|^listeners\[\]\.(id|transport|address|port|namespace|scope|first_seen|service|registry|known|site|privileged|ephemeral|dual_stack|authority|creator_uid|owners|verdict|rule|findings)\b`},
+		"explain":  {"explain", `^(policy|coverage)\.|^ports\[\]\.|^supposed\.steps\[\]|^listeners\[\]\.(id|transport|address|port|interface|namespace|scope|first_seen|service|registry|known|site|privileged|ephemeral|dual_stack|multipath|authority|creator_uid|exposure|queued|backlog|owners|verdict|rule|findings)\b`},
 		"lookup":   {"registry lookup", `^$`},
 		"info":     {"registry info", `^ports\.`},
 		"event":    {"Fields of a record", `^(policy|coverage|registry)\.|^owners\[\]`},

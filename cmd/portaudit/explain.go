@@ -61,20 +61,28 @@ the id of a listener or finding from the output of scan --json.`,
 	return c
 }
 
-// question is what the user wants explained: ports, a live endpoint, or the id
-// of a listener or finding.
+// question is what the user wants explained: ports, a live endpoint, a socket
+// without a port of IANA's, or the id of a listener or finding.
 type question struct {
 	refs    []registry.Ref
-	address string // of a live endpoint, beside refs
+	address string             // of a live endpoint, beside refs
+	kind    registry.Transport // with number: of a socket that refs cannot name
+	number  uint32
 	id      string
 }
 
+// maxPorts bounds the ports of one question: each is told of in sentences.
+const maxPorts = 100
+
 // parseQuestion reads the argument of explain.
 func parseQuestion(catalog *registry.Catalog, text string) (question, error) {
+	if q, ok, err := parseSocket(text); ok {
+		return q, err
+	}
 	refs, err := parseRefs(catalog, text)
 	if err == nil {
-		if refs[0].Last > refs[0].First && refs[0].Last-refs[0].First > 100 {
-			return question{}, fmt.Errorf("%q are too many ports to explain: ask for 100 or fewer, or use registry lookup", text)
+		if refs[0].Last > refs[0].First && refs[0].Last-refs[0].First > maxPorts {
+			return question{}, fmt.Errorf("%q are too many ports to explain: ask for %d or fewer, or use registry lookup", text, maxPorts)
 		}
 		return question{refs: refs}, nil
 	}
@@ -88,16 +96,39 @@ func parseQuestion(catalog *registry.Catalog, text string) (question, error) {
 	return question{}, err
 }
 
+// parseSocket reads NUMBER/raw, NUMBER/packet and NUMBER/vsock, the number in
+// decimal or, as EtherTypes are written, in hexadecimal. ok says that the text
+// asks for such a socket.
+func parseSocket(text string) (q question, ok bool, err error) {
+	number, kind, _ := strings.Cut(text, "/")
+	t, err := registry.ParseSocketTransport(strings.ToLower(kind))
+	if err != nil || t.Assigned() != 0 {
+		return question{}, false, nil
+	}
+	digits, base := number, 10
+	if hex, ok := strings.CutPrefix(strings.ToLower(number), "0x"); ok {
+		digits, base = hex, 16
+	}
+	n, err := strconv.ParseUint(digits, base, 32)
+	if err != nil {
+		return question{}, true, fmt.Errorf("%q is no number of a %s socket: write it like 1/raw, 0x88cc/packet or 1024/vsock", number, t)
+	}
+	return question{kind: t, number: uint32(n)}, true, nil
+}
+
 // about reports whether a listener is what was asked for.
 func (q question) about(l agent.Listener) bool {
-	if q.id != "" {
+	switch {
+	case q.id != "":
 		return l.ID == q.id || slices.ContainsFunc(l.Findings, func(f agent.Finding) bool { return f.ID == q.id })
-	}
-	if q.address != "" && l.Address != q.address {
+	case q.kind != 0:
+		return l.Transport == q.kind.String() && l.Port == q.number
+	case q.address != "" && l.Address != q.address && agent.AddressText(l) != q.address:
 		return false
 	}
-	return slices.ContainsFunc(q.refs, func(r registry.Ref) bool {
-		return r.Transport.String() == l.Transport && uint16(r.First) <= l.Port && l.Port <= uint16(r.Last)
+	t, err := registry.ParseSocketTransport(l.Transport)
+	return err == nil && slices.ContainsFunc(q.refs, func(r registry.Ref) bool {
+		return r.Transport == t.Assigned() && uint32(r.First) <= l.Port && l.Port <= uint32(r.Last)
 	})
 }
 
@@ -134,11 +165,13 @@ func explain(c *cobra.Command, o agent.ScanOptions, q question) (answer, error) 
 	}
 	if q.id != "" {
 		for _, l := range a.Listeners {
-			t, err := registry.ParseTransport(l.Transport)
+			t, err := registry.ParseSocketTransport(l.Transport)
 			if err != nil {
 				return a, err
 			}
-			q.refs = append(q.refs, registry.Ref{First: registry.Port(l.Port), Last: registry.Port(l.Port), Transport: t})
+			if port := registry.Port(l.Port); t.Assigned() != 0 { // of the others the registry knows nothing
+				q.refs = append(q.refs, registry.Ref{First: port, Last: port, Transport: t.Assigned()})
+			}
 		}
 	}
 	err = facts(o.Catalog, q.refs, func(f registry.Facts) error {
@@ -344,5 +377,5 @@ func privilegeSentence(l agent.Listener) string {
 	if why == "" {
 		why = "why its owner may hold it could not be seen"
 	}
-	return "Opening port " + strconv.Itoa(int(l.Port)) + " takes a privilege on this host: " + why + "."
+	return "Opening port " + agent.PortText(l) + " takes a privilege on this host: " + why + "."
 }

@@ -206,15 +206,16 @@ func everyField() audit.Event {
 	const id = "0123456789abcdef"
 	return audit.Event{
 		Message: "m", Listener: id, Change: "replaced", Replaces: id, Transport: "udp", Address: "fe80::1%eth0",
-		Addresses: []string{"fe80::1%eth0", "fe80::2%eth0"}, Port: 53, Namespace: "net:[4026531840]", Scope: "link-local",
+		Addresses: []string{"fe80::1%eth0", "fe80::2%eth0"}, Port: 53, Interface: "eth0", Namespace: "net:[4026531840]", Scope: "link-local", Reach: "restricted",
 		FirstSeen: &at, LastSeen: &at, Verdict: "alert", ID: id, Rule: "r", Severity: "high", Why: "w", Fix: "f",
 		Registry: &audit.Registry{Range: "well-known", State: "assigned", Names: []string{"domain"}, Description: "d"},
 		Owners: []audit.Owner{{
 			PID: &pid, Started: &at, Executable: "/bin/x", Deleted: &no, Replaced: &no, Command: "x", User: "u", UID: &uid,
-			SID: "S-1-5-18", How: "process", Parent: &pid, Unit: "x.service", Container: "c",
+			SID: "S-1-5-18", How: "process", Parent: &pid, Unit: "x.service", Services: []string{"x"}, Container: "c",
+			Memory: true, SHA256: strings.Repeat("0", 64), Package: &audit.Package{Manager: "dpkg", Name: "x", Version: "1"},
 		}},
 		Policy:   &audit.Policy{Source: "p", SHA256: strings.Repeat("0", 64)},
-		Coverage: &audit.Coverage{Sources: []string{"s"}, Gaps: []audit.Gap{{Source: "s", Reason: "r", Hides: "owners", Count: 1, Fix: "f"}}},
+		Coverage: &audit.Coverage{Sources: []string{"s"}, Gaps: []audit.Gap{{Source: "s", Reason: "r", Hides: "owners", Count: 1, Fix: "f"}}, Notes: []audit.Note{{Source: "s", Text: "t"}}},
 		Errors:   []string{"e"}, Program: "v1", PID: 7,
 	}
 }
@@ -234,7 +235,7 @@ func TestJSONOfEveryEvent(t *testing.T) {
 	c, rows := contractOf(t, "event"), rowsOf(section)
 	s := c.schema
 	header := names(section[:strings.Index(section, "Beside these")])
-	listener := names(section[strings.Index(section, "LISTENER is"):])
+	listener, endpoint := names(between(section, "LISTENER is", "ENDPOINT is")), names(between(section, "ENDPOINT is", "\n\n"))
 	for _, kind := range kinds {
 		cells := rows[kind]
 		if len(cells) != 4 {
@@ -243,6 +244,9 @@ func TestJSONOfEveryEvent(t *testing.T) {
 		need, may := slices.Concat(header, names(cells[2])), names(cells[3])
 		if strings.Contains(cells[2], "LISTENER") {
 			need = append(need, listener...)
+		}
+		if strings.Contains(cells[3], "ENDPOINT") {
+			may = append(may, endpoint...)
 		}
 		e := everyField()
 		e.Event = kind
@@ -271,6 +275,13 @@ func TestJSONOfEveryEvent(t *testing.T) {
 			}
 		}
 	}
+}
+
+// between returns what of a text stands between two others.
+func between(text, after, before string) string {
+	_, text, _ = strings.Cut(text, after)
+	text, _, _ = strings.Cut(text, before)
+	return text
 }
 
 // logged returns the line of a log that an event becomes.

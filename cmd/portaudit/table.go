@@ -80,11 +80,14 @@ func tableRows(l agent.Listener) [][]string {
 		verdict = l.Verdict + " " + severity
 	}
 	service := l.Service
-	if service == "" {
+	switch {
+	case service != "":
+	case l.Registry.State == "": // a raw, packet or vsock socket
+		service = agent.ServiceText(l)
+	case l.Registry.Range == registry.Dynamic.String():
+		service = "(dynamic)"
+	default:
 		service = "(" + l.Registry.State + ")" // no name: parentheses tell it from one
-		if l.Registry.Range == registry.Dynamic.String() {
-			service = "(dynamic)"
-		}
 	}
 	var rows [][]string
 	for _, o := range l.Owners {
@@ -97,7 +100,7 @@ func tableRows(l agent.Listener) [][]string {
 			user = "-"
 		}
 		rows = append(rows, []string{
-			l.Transport, l.Address, strconv.Itoa(int(l.Port)), service,
+			l.Transport, agent.AddressText(l), agent.PortText(l), service,
 			pid, agent.ProgramText(o), user, verdict,
 		})
 	}

@@ -1,0 +1,87 @@
+package agent
+
+import (
+	"math/bits"
+	"strconv"
+
+	"github.com/portaudit/portaudit/agent/audit"
+	"github.com/portaudit/portaudit/agent/listen"
+)
+
+// tellMore adds to the documents of owners what a scan tells of them and the
+// log does not keep.
+func tellMore(documents []audit.Owner, owners []listen.Owner) {
+	for i, o := range owners {
+		documents[i].OwnerDetail = detailOf(o)
+	}
+}
+
+// detailOf makes the document of what is known of an owner beside the evidence;
+// nil of an owner that is no process.
+func detailOf(o listen.Owner) *audit.OwnerDetail {
+	if !o.Resolved() {
+		return nil
+	}
+	d := &audit.OwnerDetail{
+		Cgroup: audit.Visible(o.Cgroup), Capabilities: capabilitiesOf(o), Inherits: answerOf(o.Inherits),
+		NamespaceOwner: answerOf(o.NamespaceOwner), Elevated: answerOf(o.Elevated), Integrity: audit.Visible(o.Integrity),
+	}
+	for _, a := range o.Parents {
+		d.Parents = append(d.Parents, audit.Process{PID: a.PID, Command: audit.Visible(a.Command)})
+	}
+	if o.Login.Known {
+		d.LoginUID = &o.Login.ID
+	}
+	return d
+}
+
+// capabilitiesOf makes the document of an owner's capabilities; nil where both
+// sets are empty or full, which the user tells as well, or not known.
+func capabilitiesOf(o listen.Owner) *audit.Capabilities {
+	if o.BindCapability == listen.Unknown {
+		return nil
+	}
+	c := &audit.Capabilities{Effective: capabilityNames(o.Effective), Permitted: capabilityNames(o.Permitted)}
+	if c.Effective == nil && c.Permitted == nil {
+		return nil
+	}
+	return c
+}
+
+// capabilityNames names the capabilities of a set by their order; nil of an
+// empty set and of a full one.
+func capabilityNames(set uint64) []string {
+	if set == 0 || fullSet(set) {
+		return nil
+	}
+	var names []string
+	known := capabilities()
+	for ; set != 0; set &= set - 1 {
+		if n := bits.TrailingZeros64(set); n < len(known) {
+			names = append(names, "CAP_"+known[n])
+		} else {
+			names = append(names, "CAP_"+strconv.Itoa(n)) // of a kernel that is newer than the table
+		}
+	}
+	return names
+}
+
+// oldestFull is how many capabilities a kernel has at least: 38 since Linux
+// 3.16. A set of all without a gap that is as long is a full one; which was the
+// last of the running kernel is not asked.
+const oldestFull = 38
+
+func fullSet(set uint64) bool { return set&(set+1) == 0 && bits.Len64(set) >= oldestFull }
+
+// capabilities returns the names by number, without their CAP_
+// (include/uapi/linux/capability.h).
+func capabilities() []string {
+	return []string{
+		"CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID",
+		"SETPCAP", "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW",
+		"IPC_LOCK", "IPC_OWNER", "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT",
+		"SYS_ADMIN", "SYS_BOOT", "SYS_NICE", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD",
+		"LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP", "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG",
+		"WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF", "CHECKPOINT_RESTORE",
+	}
+}
