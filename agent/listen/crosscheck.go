@@ -117,6 +117,13 @@ func disagreements(views []view, seen []map[Endpoint]bool) map[Endpoint]Discrepa
 			}
 		}
 	}
+	// Where a view tells no address, and another shows the same port with one,
+	// the port is told of once.
+	for e := range found {
+		if e.Address.IsValid() {
+			delete(found, Endpoint{Namespace: e.Namespace, Transport: e.Transport, Port: e.Port})
+		}
+	}
 	return found
 }
 

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/portaudit/portaudit/agent/listen/sockdiag"
+	"github.com/portaudit/portaudit/agent/listen/walk"
 	"github.com/portaudit/portaudit/registry"
 )
 
@@ -46,10 +47,46 @@ func (e *engine) views() []view {
 			byTables[q.transport] = true
 		}
 	}
-	return []view{
+	views := []view{
 		{"sock_diag", e.seeDiag, func(at Endpoint) bool { return byTables[at.Transport] }},
 		{"/proc/net", e.seeTables, func(at Endpoint) bool { return byTables[at.Transport] }},
 	}
+	if f, ok := e.finder.(*bpfFinder); ok {
+		see := func(ctx context.Context) (map[Endpoint]bool, []Gap, error) { return e.seeDescriptors(ctx, f) }
+		// A socket of the kernel's own has no descriptor, so none is missing here.
+		views = append(views, view{"descriptors", see, func(Endpoint) bool { return false }})
+	}
+	return views
+}
+
+// seeDescriptors shows the sockets to which a descriptor of a process leads. A
+// walk tells no addresses.
+func (e *engine) seeDescriptors(ctx context.Context, f *bpfFinder) (map[Endpoint]bool, []Gap, error) {
+	seen := map[Endpoint]bool{}
+	err := f.walker.Walk(ctx, func(r *walk.Row) {
+		at := Endpoint{Port: registry.Port(r.Port)}
+		switch {
+		case r.Family != unix.AF_INET && r.Family != unix.AF_INET6:
+			return
+		case r.Type == unix.SOCK_STREAM && r.State == stateListen:
+			at.Transport = registry.TCP // Multipath TCP is one of them, SCTP is told apart below
+		case r.Type == unix.SOCK_DGRAM && r.State == stateClose:
+			at.Transport = registry.UDP
+		default:
+			return
+		}
+		switch r.Protocol {
+		case unix.IPPROTO_UDPLITE:
+			at.Transport = registry.UDPLite
+		case unix.IPPROTO_SCTP:
+			return // its states are its own
+		}
+		if s := e.spaces[uint64(r.Namespace)]; s != nil {
+			at.Namespace = s.rules.Label
+			seen[at] = true
+		}
+	})
+	return seen, nil, err
 }
 
 // seeDiag shows what sock_diag tells.
