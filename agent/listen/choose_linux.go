@@ -38,22 +38,45 @@ func (e *engine) choose() error {
 			return nil
 		}
 	}
-	switch err := e.useBPF(); {
-	case err == nil:
+	if e.options.Way == BPF {
+		if err := e.useBPF(walk.Open(0)); err != nil {
+			return fmt.Errorf("find owners by BPF: %w%s", err, remedyBPF(err))
+		}
 		return nil
-	case e.options.Way == BPF:
-		return fmt.Errorf("find owners by BPF: %w%s", err, remedyBPF(err))
-	default:
-		proc(err.Error() + remedyBPF(err))
-		return nil
+	}
+	// Loading takes as long as looking at the namespaces and the tables, and
+	// needs none of it: a core of its own does it meanwhile. The goroutine ends
+	// with the loading, for which ready waits.
+	e.loading = make(chan loaded, 1)
+	go func() {
+		w, err := walk.Open(0)
+		e.loading <- loaded{w, err}
+	}()
+	return nil
+}
+
+// loaded is a BPF program, or why there is none.
+type loaded struct {
+	walker *walk.Walker
+	err    error
+}
+
+// ready waits until the way in which owners are found is known.
+func (e *engine) ready() {
+	if e.finder != nil {
+		return
+	}
+	l := <-e.loading
+	if err := e.useBPF(l.walker, l.err); err != nil {
+		e.finder = newProcFinder(e.proc)
+		e.wayNote = Note{Source: "owners", Text: "by /proc/PID/fd, on every core: " + err.Error() + remedyBPF(err)}
 	}
 }
 
-// useBPF makes a BPF iterator the way in which owners are found, if it can be
+// useBPF makes a BPF iterator the way in which owners are found, if it could be
 // loaded. It is tried once.
-func (e *engine) useBPF() error {
+func (e *engine) useBPF(w *walk.Walker, err error) error {
 	e.triedBPF = true
-	w, err := walk.Open(0)
 	if err != nil {
 		return err
 	}

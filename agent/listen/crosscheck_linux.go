@@ -24,6 +24,7 @@ func (e *engine) crossCheck(ctx context.Context, o CrossOptions) (CrossReport, e
 	}
 	e.openSpaces(true)
 	e.ask()
+	e.ready()
 	r, err := compareViews(ctx, e.views())
 	if err != nil {
 		return CrossReport{}, err

@@ -31,6 +31,7 @@ type engine struct {
 	boot     time.Time
 	finder   finder
 	triedBPF bool
+	loading  chan loaded // what finder will be, while that is nil
 	queries  []query
 	sources  []source // how each query is answered
 
@@ -154,6 +155,7 @@ func (e *engine) close() error {
 	for id, s := range e.spaces {
 		e.drop(id, s)
 	}
+	e.ready()
 	err := e.finder.close()
 	if closeErr := unix.Close(e.proc); err == nil && closeErr != nil {
 		err = os.NewSyscallError("close", closeErr)

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/portaudit/portaudit/agent/listen/walk"
 )
 
 // readAgain is how long it takes until every process that holds a socket has
@@ -90,6 +92,7 @@ func (e *engine) settle(first bool) {
 
 // find looks for the holders of all known sockets.
 func (e *engine) find(ctx context.Context) error {
+	e.ready()
 	clear(e.inodes)
 	for _, s := range e.spaces {
 		for _, k := range s.known {
@@ -109,7 +112,7 @@ func (e *engine) find(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if e.denied > 0 && e.options.Way == Auto && !e.triedBPF && e.useBPF() == nil {
+	if e.denied > 0 && e.options.Way == Auto && !e.triedBPF && e.useBPF(walk.Open(0)) == nil {
 		return e.find(ctx) // the kernel does not ask those processes
 	}
 	slices.SortFunc(e.found, func(a, b holding) int {
