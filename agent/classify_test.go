@@ -20,6 +20,13 @@ func TestWordsAgree(t *testing.T) {
 	if !slices.Equal(words, policy.Hows()) {
 		t.Errorf("listen says %q, policy %q", words, policy.Hows())
 	}
+	words = nil
+	for r := listen.ReachNone; r <= listen.ReachNetwork; r++ {
+		words = append(words, r.String())
+	}
+	if !slices.Equal(words, policy.Reaches()) {
+		t.Errorf("listen says %q, policy %q", words, policy.Reaches())
+	}
 	for _, u := range []registry.Transport{registry.TCP, registry.UDP} {
 		for p := range 65536 {
 			f := registry.Catalog{}.Describe(registry.Port(p), u)

@@ -83,6 +83,37 @@ func TestEndpoints(t *testing.T) {
 	}
 }
 
+// TestMessagesOfEverySocket holds that what a rule says reads well of a socket
+// that has no port, and of one that has.
+func TestMessagesOfEverySocket(t *testing.T) {
+	owners := []listen.Owner{{How: listen.Process, PID: 7, Executable: "/opt/x", User: "bob"}}
+	tests := []struct {
+		reason string
+		socket listen.Socket
+		rule   string
+		want   string
+	}{
+		{"the default verdict, of a port", listen.Socket{Transport: registry.TCP, Address: netip.MustParseAddr("::1"), Port: 22}, "",
+			"x (pid 7, user bob) listens on ::1 port 22/tcp (ssh), and no rule of the policy allows it."},
+		{"and of a packet socket", listen.Socket{Transport: registry.Packet, Number: 0x88cc, Interface: "eth0"}, "",
+			"x (pid 7, user bob) listens on a packet socket for EtherType 0x88cc on eth0 (lldp), and no rule of the policy allows it."},
+		{"a rule without a message", listen.Socket{Transport: registry.Raw, Address: netip.MustParseAddr("0.0.0.0"), Number: 1}, "{id: r, verdict: alert, severity: high, match: any}",
+			"x (pid 7, user bob) listens on a raw socket for IP protocol 1 on 0.0.0.0 (icmp): rule r."},
+		{"a message that speaks of ports", listen.Socket{Transport: registry.Packet, Number: 3}, "{id: r, verdict: alert, severity: high, match: any, message: '{address} {port}/{transport} {state} {range} {reach}'}",
+			"every interface 0x0003/packet none none unknown"},
+		{"where reach is known", listen.Socket{Transport: registry.TCP, Address: netip.MustParseAddr("::"), Port: 1, Exposure: listen.Exposure{Reach: listen.ReachBlocked}},
+			"{id: r, verdict: alert, severity: high, match: {reach: blocked}, message: '{address} {port} {state} {range} {reach}'}",
+			":: 1 assigned well-known blocked"},
+	}
+	for _, tt := range tests {
+		tt.socket.Owners = owners
+		l := documentOf(t, tt.socket, tt.rule)
+		if len(l.Findings) == 0 || l.Findings[0].Message != tt.want {
+			t.Errorf("%s: %+v, want %q", tt.reason, l.Findings, tt.want)
+		}
+	}
+}
+
 // TestNoPortNoRegistry holds that the number of a socket that has no port is
 // not taken for one: 22 of these is not SSH.
 func TestNoPortNoRegistry(t *testing.T) {

@@ -13,23 +13,25 @@ import (
 type conditionKey struct {
 	parse func(*decoder, *yaml.Node) condition
 	owner bool // whether it asks for an owner
+	port  bool // whether it asks for something about a port of IANA's
 }
 
 // conditionKeys returns what a match may ask for. A key's own name is put into
 // the condition by the caller.
 func conditionKeys() map[string]conditionKey {
 	return map[string]conditionKey{
-		"port":           {parse: portCondition},
+		"port":           {parse: portCondition, port: true},
 		"transport":      {parse: transportCondition},
 		"scope":          {parse: scopeCondition},
 		"reachable":      {parse: boolCondition(reachable)},
-		"state":          {parse: stateCondition},
-		"range":          {parse: rangeCondition},
-		"service":        {parse: serviceCondition},
-		"risk":           {parse: riskCondition},
-		"privileged":     {parse: boolCondition(func(l *Listener, _ *Owner) Answer { return l.Privileged })},
-		"ephemeral":      {parse: boolCondition(func(l *Listener, _ *Owner) Answer { return l.Ephemeral })},
-		"authority":      {parse: wordCondition(Authorities(), func(l *Listener, _ *Owner) string { return l.Authority })},
+		"state":          {parse: stateCondition, port: true},
+		"range":          {parse: rangeCondition, port: true},
+		"service":        {parse: serviceCondition, port: true},
+		"risk":           {parse: riskCondition, port: true},
+		"privileged":     {parse: boolCondition(func(l *Listener, _ *Owner) Answer { return l.Privileged }), port: true},
+		"ephemeral":      {parse: boolCondition(func(l *Listener, _ *Owner) Answer { return l.Ephemeral }), port: true},
+		"authority":      {parse: wordCondition(Authorities(), func(l *Listener, _ *Owner) string { return l.Authority }), port: true},
+		"reach":          {parse: wordCondition(Reaches(), func(l *Listener, _ *Owner) string { return l.Reach })},
 		"owner":          {parse: wordCondition(Hows(), func(_ *Listener, o *Owner) string { return o.How }), owner: true},
 		"user":           {parse: userCondition, owner: true},
 		"root":           {parse: boolCondition(func(_ *Listener, o *Owner) Answer { return o.Root }), owner: true},
@@ -71,6 +73,25 @@ func oneOf[T comparable](wanted []T, known func(T) bool, fact func(*Listener, *O
 		},
 		value: func(l *Listener, o *Owner) string { return text(fact(l, o)) },
 	}
+}
+
+// portless reports whether the transport of l is known and none of those whose
+// ports IANA assigns: to a raw, packet or vsock socket no fact about a port
+// applies.
+func (l *Listener) portless() bool { return l.Transport != 0 && l.Transport.Assigned() == 0 }
+
+// aboutPort restricts a condition to listeners that have a port of IANA's: of
+// another it is false, whatever is asked for.
+func aboutPort(c condition) condition {
+	test := c.test
+	c.test = func(l *Listener, o *Owner) Answer {
+		if l.portless() {
+			return No
+		}
+		return test(l, o)
+	}
+	c.port = true
+	return c
 }
 
 func always[T any](T) bool { return true }
@@ -118,7 +139,7 @@ func parsed[T any](d *decoder, n *yaml.Node, words []string, parse func(string) 
 }
 
 func transportCondition(d *decoder, n *yaml.Node) condition {
-	wanted := parsed(d, n, []string{"tcp", "udp", "sctp", "dccp"}, registry.ParseTransport)
+	wanted := parsed(d, n, registry.TransportNames(), registry.ParseSocketTransport)
 	return oneOf(wanted, func(t registry.Transport) bool { return t != 0 },
 		func(l *Listener, _ *Owner) registry.Transport { return l.Transport }, registry.Transport.String)
 }

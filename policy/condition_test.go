@@ -2,6 +2,8 @@ package policy
 
 import (
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/portaudit/portaudit/registry"
@@ -47,6 +49,10 @@ func TestConditions(t *testing.T) {
 		{"{port: [0-21, 23-65535]}", nil, No, "between two ranges"},
 		{"{transport: [udp, tcp]}", nil, Yes, "one of a list"},
 		{"{transport: sctp}", nil, No, "another"},
+		{"{transport: [raw, packet, vsock, udplite]}", nil, No, "others"},
+		{"{transport: [raw, packet]}", func(l *Listener) { l.Transport = registry.Packet }, Yes, "a kind without ports"},
+		{"{transport: udp}", func(l *Listener) { l.Transport = registry.UDPLite }, No, "it shares the ports of UDP and is another"},
+		{"{port: 22}", func(l *Listener) { l.Transport = registry.UDPLite }, Yes, "it shares the ports of UDP"},
 		{"{transport: tcp}", func(l *Listener) { l.Transport = 0 }, Unknown, "no transport"},
 		{"{scope: wildcard}", nil, Yes, "itself"},
 		{"{scope: [loopback, private]}", nil, No, "others"},
@@ -77,6 +83,11 @@ func TestConditions(t *testing.T) {
 		{"{authority: [root, capability]}", nil, Yes, "one of a list"},
 		{"{authority: unexplained}", nil, No, "another"},
 		{"{authority: unexplained}", func(l *Listener) { l.Authority = "" }, Unknown, "not examined is not unexplained"},
+
+		{"{reach: [blocked, host]}", func(l *Listener) { l.Reach = "host" }, Yes, "one of a list"},
+		{"{reach: network}", func(l *Listener) { l.Reach = "host" }, No, "another"},
+		{"{reach: [none, host, blocked, namespace, restricted, published, network]}", nil, Unknown, "not evaluated is none of them"},
+		{"{not: {reach: network}}", nil, Unknown, "nor is it known not to be one"},
 
 		{"{owner: process}", nil, Yes, ""},
 		{"{owner: [kernel, socket unit]}", nil, No, ""},
@@ -134,6 +145,45 @@ func TestConditions(t *testing.T) {
 	for key := range conditionKeys() {
 		if !answered[key+" yes"] || !answered[key+" no"] {
 			t.Errorf("no row in which %s holds, or none in which it does not", key)
+		}
+	}
+}
+
+// TestPortless holds that nothing that is said of ports matches a socket that
+// has none, whatever is asked for and whatever its number.
+func TestPortless(t *testing.T) {
+	about := []string{
+		"{port: 0-65535}", "{port: 22}", "{range: [well-known, registered, dynamic]}", "{service: ssh}", "{risk: [low, medium, high, critical]}",
+		"{state: [assigned, unassigned, reserved, no statement]}", "{privileged: true}", "{privileged: false}",
+		"{ephemeral: true}", "{ephemeral: false}", "{authority: [root, creator-root, capability, sysctl, user namespace, inherited, unexplained]}",
+	}
+	for _, kind := range []registry.Transport{registry.Raw, registry.Packet, registry.VSOCK} {
+		for _, match := range about {
+			for _, change := range []func(*Listener){
+				func(*Listener) {},
+				func(l *Listener) { *l = Listener{Transport: kind, Owners: l.Owners} },
+			} {
+				l := sshd()
+				l.Transport = kind
+				change(&l)
+				p := mustParse(t, rulesOf("alert", "a allow "+match))
+				if r := p.rules[0]; r.holds(&l) != No {
+					t.Errorf("%s is %v of a %v socket", match, r.holds(&l), kind)
+				}
+				key, _, _ := strings.Cut(match[1:], ":")
+				want := key + " does not apply: a " + kind.String() + " socket has no port of IANA's"
+				if got := p.Explain(l)[0].Failed; got != want {
+					t.Errorf("%s of a %v socket: %q, want %q", match, kind, got, want)
+				}
+				if r := mustParse(t, withMatch("{not: "+match+"}")).rules[0]; r.holds(&l) != Yes {
+					t.Errorf("not %s is %v of a %v socket", match, r.holds(&l), kind)
+				}
+			}
+		}
+	}
+	for key, c := range conditionKeys() {
+		if c.port != slices.ContainsFunc(about, func(match string) bool { return strings.HasPrefix(match, "{"+key+":") }) {
+			t.Errorf("%s asks for a port: %t, and the rows say otherwise", key, c.port)
 		}
 	}
 }

@@ -24,7 +24,7 @@ func defaultPolicy(t *testing.T) *Policy {
 // registry that is built in.
 func on(t *testing.T, transport, address string, port registry.Port, authority string, owners ...Owner) Listener {
 	t.Helper()
-	parsed, err := registry.ParseTransport(transport)
+	parsed, err := registry.ParseSocketTransport(transport)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,6 +38,21 @@ func on(t *testing.T, transport, address string, port registry.Port, authority s
 			t.Fatal(err)
 		}
 	}
+	return l
+}
+
+// without describes a socket that has no port of IANA's.
+func without(transport registry.Transport, owners ...Owner) Listener {
+	l := Listener{Transport: transport, Owners: owners}
+	if transport == registry.Raw {
+		l.Scope = Wildcard
+	}
+	return l
+}
+
+// reaching says of a listener from where it can be reached in effect.
+func reaching(reach string, l Listener) Listener {
+	l.Reach = reach
 	return l
 }
 
@@ -137,6 +152,27 @@ func TestDefaultPolicyIsSilent(t *testing.T) {
 		{"rpcbind as seen by another user", on(t, "udp", any4, 815, "", denied), "nothing-further"},
 		{"rpcbind before anything is known of it", on(t, "udp", any4, 815, ""), "nothing-further"},
 		{"rpcbind as seen from a container", on(t, "udp", any4, 815, "", Owner{How: "other pid namespace"}), "nothing-further"},
+		{"dhcpcd and its packets", without(registry.Packet, by("root", "/usr/sbin/dhcpcd")), "nothing-further-raw"},
+		{"dhclient and its packets", without(registry.Packet, by("root", "/usr/sbin/dhclient")), "nothing-further-raw"},
+		{"NetworkManager and its packets", without(registry.Packet, by("root", "/usr/sbin/NetworkManager")), "nothing-further-raw"},
+		{"systemd-networkd and its packets", without(registry.Packet, by("root", "/usr/lib/systemd/systemd-networkd")), "nothing-further-raw"},
+		{"wpa_supplicant and its packets", without(registry.Packet, by("root", "/usr/sbin/wpa_supplicant")), "nothing-further-raw"},
+		{"tcpdump and its packets", without(registry.Packet, by("root", "/usr/bin/tcpdump")), "nothing-further-raw"},
+		{"ping and its packets", without(registry.Packet, by("root", "/usr/bin/ping")), "nothing-further-raw"},
+		{"traceroute of Debian and its packets", without(registry.Packet, by("root", "/usr/bin/traceroute.db")), "nothing-further-raw"},
+		{"avahi-autoipd and its packets", without(registry.Packet, by("root", "/usr/sbin/avahi-autoipd")), "nothing-further-raw"},
+		{"udhcpc, which is busybox and its packets", without(registry.Packet, by("root", "/bin/busybox")), "nothing-further-raw"},
+		{"ping and its answers", without(registry.Raw, by("bob", "/usr/bin/ping")), "nothing-further-raw"},
+		{"systemd-networkd, which listens to routers", without(registry.Raw, by("systemd-network", "/usr/lib/systemd/systemd-networkd")), "nothing-further-raw"},
+		{"a packet socket of another user", without(registry.Packet, denied), "nothing-further-raw"},
+		{"a packet socket of dhcpcd and of one that could not be seen", without(registry.Packet, by("root", "/usr/sbin/dhcpcd"), denied), "nothing-further-raw"},
+		{"a raw socket of the kernel", without(registry.Raw, kernel), "nothing-further-raw"},
+		{"the SSH of a virtual machine for its host", without(registry.VSOCK, systemd), "virtual-machine-socket"},
+		{"a client of UDP-Lite", on(t, "udplite", any4, 40123, "", by("bob", "/usr/bin/x")), "udp-client"},
+		{"a client of UDP-Lite on a dynamic port", on(t, "udplite", any4, 62000, "", by("bob", "/usr/bin/x")), "udp-dynamic"},
+		{"an unassigned port that the packet filter drops", reaching("blocked", on(t, "tcp", any4, 14555, "", by("bob", "/home/bob/x"))), "out-of-reach"},
+		{"a port of a namespace to which no way leads", reaching("none", on(t, "tcp", any4, 815, "root", by("root", "/opt/x"))), "out-of-reach"},
+		{"NTP that only this host reaches", reaching("host", on(t, "udp", any4, 123, "root", by("root", "/usr/sbin/ntpd"))), "out-of-reach"},
 		{"rpcbind on a port that is assigned", on(t, "udp", any4, 749, "creator-root", by("_rpc", "/usr/sbin/rpcbind")), "rpc-reserved-ports"},
 	}
 	p := defaultPolicy(t)
@@ -218,6 +254,16 @@ func TestDefaultPolicyAlerts(t *testing.T) {
 		{"a dynamic port of another user", on(t, "tcp", "::", 50505, "", denied), "dynamic-port-reachable low"},
 		{"a risky service on a dynamic port", on(t, "tcp", any4, 50070, "", by("hdfs", "/usr/bin/java")), "risky-service-high high, dynamic-port-reachable low"},
 		{"a reserved port", on(t, "tcp", any4, 1023, "root", by("root", "/opt/x")), "reserved-port low"},
+		{"another program that reads all frames", without(registry.Packet, by("root", "/opt/x")), "raw-or-packet-socket low"},
+		{"the same beside dhcpcd", without(registry.Packet, by("root", "/usr/sbin/dhcpcd"), by("root", "/opt/x")), "raw-or-packet-socket low"},
+		{"another program that reads ICMP", without(registry.Raw, by("root", "/opt/x")), "raw-or-packet-socket low"},
+		{"a program in /tmp that calls itself tcpdump", without(registry.Packet, change(by("root", "/tmp/tcpdump"), func(o *Owner) { o.WorldWritable = Yes })), "suspicious-executable-world-writable high"},
+		{"a deleted program with a vsock", without(registry.VSOCK, deleted), "suspicious-executable-deleted high"},
+		{"Redis behind the packet filter", reaching("blocked", on(t, "tcp", any4, 6379, "", by("redis", "/usr/bin/redis-server"))), "risky-service-out-of-reach low"},
+		{"Redis that the packet filter lets some reach", reaching("restricted", on(t, "tcp", any4, 6379, "", by("redis", "/usr/bin/redis-server"))), "risky-service-critical critical"},
+		{"Redis in a container", reaching("namespace", on(t, "tcp", any4, 6379, "", by("redis", "/usr/bin/redis-server"))), "risky-service-critical critical"},
+		{"a deleted program behind the packet filter", reaching("blocked", on(t, "tcp", any4, 22, "root", sshd, deleted)), "suspicious-executable-deleted high"},
+		{"an unassigned port that published address translation leads to", reaching("published", on(t, "tcp", any4, 14555, "", by("bob", "/home/bob/x"))), "user-port-unassigned low"},
 		{"SCTP, of which IANA says nothing", on(t, "sctp", any4, 100, "root", by("root", "/opt/x")), "default medium"},
 		{"SCTP on a dynamic port", on(t, "sctp", any4, 50505, "", by("root", "/opt/x")), "default medium"},
 	}
@@ -247,7 +293,7 @@ func TestDefaultPolicyAlerts(t *testing.T) {
 // cannot see about owners makes no finding.
 func TestDefaultPolicyOneWord(t *testing.T) {
 	p := defaultPolicy(t)
-	for _, transport := range []string{"tcp", "udp", "sctp", "dccp"} {
+	for _, transport := range []string{"tcp", "udp", "sctp", "dccp", "udplite"} {
 		for _, address := range []string{"0.0.0.0", "127.0.0.1"} {
 			for port := range 65536 {
 				l := on(t, transport, address, registry.Port(port), "", denied)

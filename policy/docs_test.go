@@ -43,7 +43,7 @@ func TestDocumentation(t *testing.T) {
 			t.Errorf("no row for the condition %s", key)
 		}
 	}
-	for _, words := range [][]string{Hows(), Authorities(), scopeNames[1:], severityNames[1:]} {
+	for _, words := range [][]string{Hows(), Authorities(), Reaches(), registry.TransportNames(), scopeNames[1:], severityNames[1:]} {
 		for _, w := range words {
 			if !strings.Contains(text, "`"+w+"`") {
 				t.Errorf("%s is not named", w)

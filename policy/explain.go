@@ -83,6 +83,9 @@ func (m *match) failed(l *Listener, o *Owner) string {
 		if c.inner != nil {
 			return "left out by not: " + c.inner.facts(l, o)
 		}
+		if c.port && l.portless() {
+			return c.key + " does not apply: a " + l.Transport.String() + " socket has no port of IANA's"
+		}
 		return c.key + " is " + c.value(l, o) + ", not " + c.want
 	}
 	for _, c := range m.conditions {

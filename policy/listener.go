@@ -16,7 +16,8 @@ const (
 // Listener is all that a rule can look at: one listening socket with its
 // owners, already classified. The caller fills it; the package never asks the
 // host. Every zero value means that the fact is unknown, but for
-// Port, State, Names and Risk, which are always known.
+// Port, State, Names and Risk, which are always known. Where IANA assigns no
+// ports to the transport, all that is said of a port applies to nothing.
 type Listener struct {
 	Transport registry.Transport
 	Port      registry.Port

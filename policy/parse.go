@@ -190,7 +190,7 @@ func (d *decoder) consistent(n *yaml.Node, r *rule, given map[string]*yaml.Node)
 		d.errorf(n, "an alert rule needs a severity: low, medium, high or critical")
 	}
 	if r.message == "" {
-		r.message = "{owners} listens on {address} port {port}/{transport} ({service}): rule " + r.id + "."
+		r.message = "{owners} listens on {endpoint} ({service}): rule " + r.id + "."
 	}
 }
 
@@ -258,6 +258,9 @@ func (d *decoder) all(n *yaml.Node, what string) match {
 		}
 		known := d.conditions[key]
 		c := known.parse(d, v)
+		if known.port {
+			c = aboutPort(c)
+		}
 		c.key, c.want = key, written(v)
 		m.owners = m.owners || known.owner
 		m.conditions = append(m.conditions, c)

@@ -127,7 +127,7 @@ func TestParseRefuses(t *testing.T) {
 		{"a range backwards", withMatch("{port: 9-8}"), `p:4:18: the range "9-8" runs backwards: write 8-9`},
 		{"a range with spaces", withMatch("{port: 8 - 9}"), `p:4:18: "8 - 9" is no range of ports such as 8000-8100: a port is a whole number from 0 to 65535`},
 		{"a service for a port", withMatch("{port: ssh}"), `p:4:18: "ssh" is no port: a port is a whole number from 0 to 65535`},
-		{"a transport in capitals", withMatch("{transport: TCP}"), `p:4:23: "TCP" is no transport: use tcp, udp, sctp or dccp, did you mean "tcp"?`},
+		{"a transport in capitals", withMatch("{transport: TCP}"), `p:4:23: "TCP" is no transport: use tcp, udp, sctp, dccp, udplite, raw, packet, vsock, did you mean "tcp"?`},
 		{"a mistyped scope", withMatch("{scope: [loopback, link_local]}"), `p:4:30: "link_local" is no scope: use loopback, link-local, private, public or wildcard, did you mean "link-local"?`},
 		{"a scope that is none", withMatch("{scope: unknown}"), `p:4:19: "unknown" is no scope: use loopback, link-local, private, public or wildcard`},
 		{"yes", withMatch("{root: yes}"), `p:4:18: "yes" is neither true nor false`},
@@ -164,7 +164,7 @@ func TestParseRefuses(t *testing.T) {
 }
 
 func allKeys() string {
-	return "authority, deleted, ephemeral, executable, owner, port, privileged, range, reachable, " +
+	return "authority, deleted, ephemeral, executable, owner, port, privileged, range, reach, reachable, " +
 		"risk, root, scope, service, state, transport, unit, user, world_writable, not"
 }
 

@@ -44,6 +44,7 @@ type condition struct {
 	value func(*Listener, *Owner) string // what the fact is
 	want  string                         // as written, for explanations
 	inner *match                         // of a "not", which has no value and want of its own
+	port  bool                           // whether it asks for a fact about a port
 }
 
 // placeholder matches what Expand replaces, and what a mistyped one of these
@@ -52,7 +53,7 @@ var placeholder = regexp.MustCompile(`\{[A-Za-z_][A-Za-z0-9_-]*\}`)
 
 // The texts of the default verdict's finding.
 const (
-	fallbackMessage = "{owners} listens on {address} port {port}/{transport} ({service}), and no rule of the policy allows it."
+	fallbackMessage = "{owners} listens on {endpoint} ({service}), and no rule of the policy allows it."
 	fallbackWhy     = "A listener that nobody has thought of is the one that nobody watches."
 	fallbackFix     = "If it belongs there, add a rule that allows it, with the reason; if not, stop it."
 )

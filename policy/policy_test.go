@@ -72,7 +72,7 @@ func TestFindingTexts(t *testing.T) {
 		"- {id: none, verdict: alert, severity: high, match: any}\n")
 	want := []Finding{
 		{Rule: "own", Severity: Low, Message: "A {port}.", Why: "B", Fix: "C D"},
-		{Rule: "none", Severity: High, Message: "{owners} listens on {address} port {port}/{transport} ({service}): rule none."},
+		{Rule: "none", Severity: High, Message: "{owners} listens on {endpoint} ({service}): rule none."},
 		{Rule: "default", Severity: Medium, Message: fallbackMessage, Why: fallbackWhy, Fix: fallbackFix},
 	}
 	if got := p.Decide(sshd()).Findings; !reflect.DeepEqual(got, want) {

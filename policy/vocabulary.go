@@ -14,16 +14,24 @@ func Authorities() []string {
 	return []string{"root", "creator-root", "capability", "sysctl", "user namespace", "inherited", "unexplained"}
 }
 
+// Reaches returns from where a listener may be reached in effect, from the
+// narrowest: the values of Listener.Reach and of the condition reach.
+func Reaches() []string {
+	return []string{"none", "host", "blocked", "namespace", "restricted", "published", "network"}
+}
+
 // Placeholders returns the names that may stand in braces in the texts of a
-// rule: {address} {port} {transport} of the listener; {service}, its
-// highest-ranking name; {program}, {executable} and {user} of its owners;
+// rule: {address} {port} {transport} of the listener, and {endpoint}, which
+// says all of these of every kind of socket; {service}, its highest-ranking
+// name; {program}, {executable} and {user} of its owners;
 // {owners}, program, pid and user of each; {state} and {range} of the
-// registry; {scope} of the address; {authority} over a privileged port;
+// registry; {scope} of the address; {reach}, from where it can be reached in
+// effect; {authority} over a privileged port;
 // {risk_name} and {risk_why}, what the port is commonly abused for.
 func Placeholders() []string {
 	return []string{
-		"address", "port", "transport", "service", "program", "executable", "user", "owners",
-		"state", "range", "scope", "authority", "risk_name", "risk_why",
+		"address", "port", "transport", "endpoint", "service", "program", "executable", "user", "owners",
+		"state", "range", "scope", "reach", "authority", "risk_name", "risk_why",
 	}
 }
 
