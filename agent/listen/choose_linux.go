@@ -80,7 +80,7 @@ func (e *engine) useBPF(w *walk.Walker, err error) error {
 	if err != nil {
 		return err
 	}
-	f := &bpfFinder{walker: w, initial: e.initialPIDs()}
+	f := &bpfFinder{walker: w, spaces: e.spaces, unknown: map[uint64]holding{}, initial: e.initialPIDs()}
 	if f.offset, err = e.clockOffset(); err != nil {
 		return errors.Join(err, w.Close())
 	}
@@ -117,16 +117,22 @@ func (e *engine) openFiles() int {
 // bpfFinder lets a BPF program walk the descriptors in the kernel.
 type bpfFinder struct {
 	walker  *walk.Walker
-	initial bool   // whether this process is in the initial pid namespace
-	offset  uint64 // see clockOffset
+	spaces  map[uint64]*space  // the engine's
+	unknown map[uint64]holding // of each namespace that is not among them, a descriptor that leads there
+	initial bool               // whether this process is in the initial pid namespace
+	offset  uint64             // see clockOffset
 }
 
 func (f *bpfFinder) everywhere() bool { return f.initial }
 func (f *bpfFinder) close() error     { return f.walker.Close() }
 
 func (f *bpfFinder) find(ctx context.Context, _ []int32, wanted map[uint64]bool, found []holding) ([]holding, int, error) {
+	clear(f.unknown)
 	err := f.walker.Walk(ctx, func(r *walk.Row) {
 		if !wanted[r.Inode] {
+			if id := uint64(r.Namespace); f.spaces[id] == nil && r.PID != 0 {
+				f.unknown[id] = holding{pid: r.PID, fd: int32(r.FD)}
+			}
 			return
 		}
 		found = append(found, holding{

@@ -149,7 +149,7 @@ func (e *engine) seeTables(ctx context.Context) (map[Endpoint]bool, []Gap, error
 // tablePath returns where a thread inside the namespace finds a table of its
 // own: /proc/self would be that of the process's first thread.
 func (e *engine) tablePath(s *space, q query) string {
-	if s.path == "" {
+	if s.own {
 		return e.root + "/self/net/" + q.table
 	}
 	return e.root + "/thread-self/net/" + q.table

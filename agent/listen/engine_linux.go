@@ -35,13 +35,14 @@ type engine struct {
 	queries  []query
 	sources  []source // how each query is answered
 
-	self   uint64 // inode of this process's network namespace
-	host   uint64 // of the host's
-	spaces map[uint64]*space
-	held   map[uint64]bool // namespaces whose sockets the last walk saw, where it tells
-	pids   []int32
-	placed map[int32]uint64 // the namespace of each process, where it is known
-	newest string           // the last process number that was given out
+	self    uint64 // inode of this process's network namespace
+	host    uint64 // of the host's
+	spaces  map[uint64]*space
+	refused map[uint64]bool // namespaces that this walk came upon and that could not be entered
+	held    map[uint64]bool // namespaces whose sockets the last walk saw, where it tells
+	pids    []int32
+	placed  map[int32]uint64 // the namespace of each process, where it is known
+	newest  string           // the last process number that was given out
 
 	surround uint64 // changes whenever what lies around the sockets may have
 
@@ -113,7 +114,7 @@ func openEngine(o Options, root string) (*engine, error) {
 	}
 	e := &engine{
 		options: o, root: root, proc: proc, queries: queries(), reader: newProcessReader(proc),
-		spaces: map[uint64]*space{}, held: map[uint64]bool{}, placed: map[int32]uint64{},
+		spaces: map[uint64]*space{}, held: map[uint64]bool{}, refused: map[uint64]bool{}, placed: map[int32]uint64{},
 		units: map[int32][]systemd.Unit{}, hasher: newHasher(o), databases: map[fileID]*software.Database{}, tooLarge: map[fileID]bool{}, pending: map[int32]bool{},
 		processes: map[int32]*known{}, users: map[uint32]string{}, inodes: map[uint64]bool{},
 	}
@@ -147,7 +148,7 @@ func (e *engine) begin() error {
 	if first, err := os.Readlink(e.root + "/1/ns/net"); err == nil {
 		e.host, _ = parseNamespaceLink([]byte(first))
 	}
-	e.add(&space{id: e.self, rules: Namespace{Label: e.label(e.self)}})
+	e.add(&space{id: e.self, own: true, rules: Namespace{Label: e.label(e.self)}})
 	return e.choose()
 }
 

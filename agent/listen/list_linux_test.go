@@ -3,12 +3,14 @@ package listen
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -63,6 +65,25 @@ func TestMain(m *testing.M) {
 			}
 			defer c.Close()
 		}
+	case "leave": // listens in a network namespace that it then leaves
+		runtime.LockOSThread()
+		home, err := os.Open("/proc/thread-self/ns/net")
+		if err == nil {
+			err = unix.Unshare(unix.CLONE_NEWNET)
+		}
+		away, _ := os.Readlink("/proc/thread-self/ns/net")
+		var fd int
+		if err == nil {
+			fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		}
+		if err == nil {
+			err = errors.Join(unix.Bind(fd, &unix.SockaddrInet4{}), unix.Listen(fd, 1), unix.Setns(int(home.Fd()), unix.CLONE_NEWNET))
+		}
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		fmt.Println(away)
 	case "reach": // prints how its own listener can be reached
 		l, err := net.Listen("tcp4", os.Getenv("REACH_ADDRESS"))
 		if err != nil {

@@ -3,6 +3,7 @@ package listen
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"os"
 	"runtime"
 	"slices"
@@ -34,6 +35,7 @@ const endingTime = 20 * time.Millisecond
 // while before its sockets leave the tables. A daemon finds out at the next
 // enumeration; one that makes a single one waits.
 func (e *engine) walk(ctx context.Context) error {
+	clear(e.refused)
 	if err := e.find(ctx); err != nil {
 		return err
 	}
@@ -115,11 +117,44 @@ func (e *engine) find(ctx context.Context) error {
 	if e.denied > 0 && e.options.Way == Auto && !e.triedBPF && e.useBPF(walk.Open(0)) == nil {
 		return e.find(ctx) // the kernel does not ask those processes
 	}
+	if e.adopted() {
+		return e.find(ctx)
+	}
 	slices.SortFunc(e.found, func(a, b holding) int {
 		return cmp.Or(cmp.Compare(a.inode, b.inode), cmp.Compare(a.pid, b.pid), cmp.Compare(a.fd, b.fd))
 	})
 	e.found = slices.CompactFunc(e.found, func(a, b holding) bool { return a.inode == b.inode && a.pid == b.pid })
 	return nil
+}
+
+// adopted enters the namespaces that the walk came upon and nobody knew, and
+// reports whether there are sockets to be looked for in them.
+func (e *engine) adopted() bool {
+	f, ok := e.finder.(*bpfFinder)
+	if !ok {
+		return false
+	}
+	fresh := false
+	for id, h := range f.unknown {
+		if e.refused[id] {
+			continue
+		}
+		if err := e.adopt(id, h); err != nil {
+			// A process that ended meanwhile may have been the last that led there;
+			// one that lives is asked again by the next walk.
+			e.refused[id] = true
+			e.gap(Gap{
+				Source: fmt.Sprintf("net:[%d]", id), Hides: HidesSockets, Fix: remedy("CAP_SYS_PTRACE and CAP_NET_ADMIN"),
+				Reason: "no process lives in this network namespace, and it could not be entered: " + err.Error(),
+			})
+			continue
+		}
+		fresh = true
+	}
+	if fresh {
+		e.dump()
+	}
+	return fresh
 }
 
 // orphans reports whether a socket has no holder, and had one or is new.

@@ -20,7 +20,8 @@ import (
 // space is a network namespace that was found.
 type space struct {
 	id   uint64 // inode
-	path string // of a file that leads to it, "" for this process's own
+	path string // of a file that leads to it, "" for this process's own and where there is none
+	own  bool   // it is this process's
 	pid  int32  // a process in it, 0 for this process's own or if there is none
 	// conn answers for the namespace from any thread; nil where it could not be
 	// entered. An open one keeps the namespace alive: see engine.discover.
@@ -74,12 +75,21 @@ func (s *space) refresh(root string) error {
 	return s.inside(func() error { return s.readInside(root) })
 }
 
-// inside calls do in a thread that is in the namespace.
+// inside calls do in a thread that is in the namespace. Once it was entered the
+// way leads through its connection, which cannot come to mean another one.
 func (s *space) inside(do func() error) error {
-	if s.path == "" {
+	if s.own {
 		return do()
 	}
-	return inNetworkNamespace(s.path, s.id, do)
+	return inNetworkNamespace(s.open, s.id, do)
+}
+
+// open opens the namespace.
+func (s *space) open() (*os.File, error) {
+	if s.conn != nil {
+		return s.conn.Namespace()
+	}
+	return os.Open(s.path)
 }
 
 // readInside reads the rules and devices that hold for the calling thread.
@@ -202,7 +212,7 @@ func (e *engine) discover() error {
 		found[m.id] = true
 		if s := e.spaces[m.id]; s == nil {
 			e.add(&space{id: m.id, path: m.path, rules: Namespace{Label: m.label()}})
-		} else if s.path != "" {
+		} else if !s.own {
 			s.path, s.rules.Label = m.path, m.label()
 		}
 	}
@@ -235,7 +245,7 @@ func (e *engine) place(pid int32) uint64 {
 	}
 	if s.pid == 0 && id != e.self {
 		s.pid = pid
-		if s.path == "" {
+		if !s.own && s.path == "" {
 			s.path = e.root + "/" + strconv.Itoa(int(pid)) + "/ns/net"
 		}
 		if b, err := os.ReadFile(e.root + "/" + strconv.Itoa(int(pid)) + "/cgroup"); err == nil {
@@ -330,45 +340,74 @@ func (e *engine) findPath(s *space) {
 }
 
 // inNetworkNamespace calls do in a thread that has entered the network
-// namespace at path, whose inode is id. The goroutine ends before the call
+// namespace that open opens, whose inode is id. The goroutine ends before the call
 // returns; it never unlocks its thread, so that the runtime ends the thread
 // with it and no other goroutine can run in the wrong namespace.
 //
 // The first thread of a process cannot be ended so, and it is the one whose
 // namespaces /proc/PID shows as the process's: it only waits for another.
-func inNetworkNamespace(path string, id uint64, do func() error) error {
+func inNetworkNamespace(open func() (*os.File, error), id uint64, do func() error) error {
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread()
 		if unix.Gettid() == unix.Getpid() {
-			err := inNetworkNamespace(path, id, do)
+			err := inNetworkNamespace(open, id, do)
 			runtime.UnlockOSThread()
 			done <- err
 			return
 		}
-		done <- enter(path, id, do)
+		done <- enter(open, id, do)
 	}()
 	return <-done
 }
 
 // enter moves the calling thread to a network namespace for good.
-func enter(path string, id uint64, do func() error) error {
-	f, err := os.Open(path)
+func enter(open func() (*os.File, error), id uint64, do func() error) error {
+	f, err := open()
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	var there unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &there); err != nil {
-		return fmt.Errorf("look at %s: %w", path, err)
+		return fmt.Errorf("look at a network namespace: %w", err)
 	}
 	if there.Ino != id {
-		return fmt.Errorf("%s leads to another namespace now: %w", path, fs.ErrNotExist)
+		return fmt.Errorf("%s leads to another namespace now: %w", f.Name(), fs.ErrNotExist)
 	}
 	if err := unix.Setns(int(f.Fd()), unix.CLONE_NEWNET); err != nil {
-		return fmt.Errorf("enter %s: %w", path, err)
+		return fmt.Errorf("enter a network namespace: %w", err)
 	}
 	return do()
+}
+
+// adopt enters a namespace that only a descriptor leads to: no process lives in
+// it and it is mounted nowhere. A copy of the descriptor is taken from the
+// process that has it (pidfd_getfd(2)), and closed again at once.
+func (e *engine) adopt(id uint64, h holding) error {
+	process, err := unix.PidfdOpen(int(h.pid), 0)
+	if err != nil {
+		return os.NewSyscallError("pidfd_open", err)
+	}
+	defer unix.Close(process)
+	socket, err := unix.PidfdGetfd(process, int(h.fd), 0)
+	if err != nil {
+		return os.NewSyscallError("pidfd_getfd", err)
+	}
+	defer unix.Close(socket)
+	f, err := sockdiag.NamespaceOf(socket)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	s := &space{
+		id: id, rules: Namespace{Label: "net:[" + strconv.FormatUint(id, 10) + "]"},
+		path: "/proc/self/fd/" + strconv.Itoa(int(f.Fd())),
+	}
+	e.add(s)
+	e.openSpaces(false)
+	s.path = ""
+	return nil
 }
 
 // mounts returns the network namespaces that are mounted.

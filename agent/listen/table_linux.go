@@ -212,7 +212,7 @@ func (e *engine) see(s *space, r *sockdiag.Row, t registry.Transport) (fresh boo
 // readTables reads the tables of /proc for a namespace that could not be
 // entered.
 func (e *engine) readTables(s *space) (fresh bool) {
-	if s.pid == 0 && s.path != "" {
+	if s.pid == 0 && !s.own {
 		e.incomplete(s, s.path, fs.ErrPermission)
 		return false
 	}

@@ -44,6 +44,21 @@ func Open() (*Conn, error) {
 // Close closes the socket.
 func (c *Conn) Close() error { return os.NewSyscallError("close", unix.Close(c.fd)) }
 
+// Namespace opens the network namespace that the socket belongs to. It needs
+// CAP_NET_ADMIN there.
+func (c *Conn) Namespace() (*os.File, error) { return NamespaceOf(c.fd) }
+
+// NamespaceOf opens the network namespace of a socket, given its descriptor
+// (SIOCGSKNS in include/uapi/linux/sockios.h, Linux 4.9). It needs CAP_NET_ADMIN
+// there.
+func NamespaceOf(socket int) (*os.File, error) {
+	fd, err := unix.IoctlRetInt(socket, unix.SIOCGSKNS)
+	if err != nil {
+		return nil, os.NewSyscallError("ioctl SIOCGSKNS", err)
+	}
+	return os.NewFile(uintptr(fd), "network namespace"), nil
+}
+
 // Dump appends the sockets that q asks for to rows, which it returns. It
 // allocates nothing where rows has room. An answer that came incomplete is
 // asked for again; ErrIncomplete comes with the rows of the last attempt. The
