@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -31,8 +32,10 @@ func pidOffset() int64 {
 func acquire(dir string) (*flock.Flock, error) {
 	path := filepath.Join(dir, lockName)
 	lock := flock.New(path)
-	ok, err := lock.TryLock()
-	if err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), glance)
+	defer cancel()
+	ok, err := lock.TryLockContext(ctx, glance/10)
+	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		return nil, err
 	}
 	if !ok {
@@ -57,17 +60,25 @@ func sign(path string) error {
 
 // holder names the process that holds the lock file, as far as it says so.
 func holder(path string) string {
-	const unknown = "an unknown process"
+	if pid := signer(path); pid != 0 {
+		return "process " + strconv.Itoa(pid)
+	}
+	return "an unknown process"
+}
+
+// signer returns the id of the process that signed the lock file last, 0 if
+// there is none in it.
+func signer(path string) int {
 	f, err := os.Open(path)
 	if err != nil {
-		return unknown
+		return 0
 	}
 	defer f.Close()
 	buf := make([]byte, 10)
 	n, _ := f.ReadAt(buf, pidOffset()) // a short one is judged by what it holds
 	pid, err := strconv.Atoi(strings.TrimSpace(string(buf[:n])))
 	if err != nil || pid < 1 {
-		return unknown
+		return 0
 	}
-	return "process " + strconv.Itoa(pid)
+	return pid
 }
