@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -34,16 +35,16 @@ the id of a listener or finding from the output of scan --json.`,
   portaudit explain 127.0.0.1:631`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			o, err := scanOptions(*s)
+			o, done, err := scanOptions(*s)
 			if err != nil {
-				return usage(err)
+				return err
 			}
 			q, err := parseQuestion(o.Catalog, args[0])
 			if err != nil {
-				return usage(err)
+				return usage(errors.Join(err, done()))
 			}
 			answer, err := explain(c, o, q)
-			if err != nil {
+			if err = errors.Join(err, done()); err != nil {
 				return failure(err)
 			}
 			if asJSON {

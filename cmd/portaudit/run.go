@@ -49,6 +49,7 @@ stays in force. SIGINT and SIGTERM stop it.`,
 	s.stateFlag(c)
 	s.dataFlag(c)
 	s.overlayFlag(c)
+	s.sourceFlag(c)
 	return c
 }
 
@@ -78,11 +79,16 @@ func run(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 	if err := os.MkdirAll(s.stateDir, 0o700); err != nil {
 		return failure(withRemedy(err, "--state-dir"))
 	}
+	sockets, err := lister(s, false)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, failure(sockets.Close())) }()
 	reload, stop := reloads()
 	defer stop()
 	logger.Info("auditing", "interval", s.interval, "policy", p.Source, "log", s.logDir, "state", s.stateDir)
 	return failure(agent.Run(ctx, agent.Options{
-		List: listen.List, Catalog: catalog, Policy: p,
+		List: sockets.List, Catalog: catalog, Policy: p,
 		Reload: reload, LoadPolicy: func() (*policy.Policy, error) { return loadPolicy(s.policy) },
 		Log: log, LogDir: s.logDir, StateDir: s.stateDir,
 		Alerts: []agent.Output{alert.Lines(os.Stderr)}, Logger: logger,

@@ -2,25 +2,33 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/portaudit/portaudit/agent"
-	"github.com/portaudit/portaudit/agent/listen"
 	"github.com/portaudit/portaudit/policy"
 )
 
+// scanFlags are the flags of scan that no other command has.
+type scanFlags struct {
+	json, lines, verbose bool
+	failOn               string
+}
+
 func newScan(s *settings) *cobra.Command {
-	var asJSON, asLines bool
-	var failOn string
+	var f scanFlags
 	c := &cobra.Command{
 		Use:   "scan",
 		Short: "Audit this host once: every listener, its owner, and what is wrong",
 		Long: `Scan lists every listening socket of this host with its owner, the service
 that IANA registered for its port, and what the policy says of it. Below the
 table stands one paragraph for each finding: what, why it matters, what to do.
+With --verbose it says too from where each listener can be reached, how it was
+looked for, and what this host does not have.
 
 It changes nothing. Without root it works too, and says what it could not see.
 
@@ -28,66 +36,77 @@ Exit codes: 0 nothing found at the --fail-on level, 1 the audit itself failed,
 2 wrong call or bad policy, 3 findings at the --fail-on level or above.`,
 		Example: `  portaudit scan
   sudo portaudit scan --fail-on high
+  sudo portaudit scan --verbose
   portaudit scan --json | jq '.findings[].message'
   portaudit scan --policy ./policy.yaml --jsonl`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			level := policy.None
-			if failOn != "" {
-				var err error
-				if level, err = policy.ParseSeverity(failOn); err != nil {
-					return usage(err)
-				}
-			}
-			report, err := scan(c, *s)
-			if err != nil {
-				return err
-			}
-			if err := printReport(c.OutOrStdout(), report, asJSON, asLines); err != nil {
-				return failure(err)
-			}
-			if level != policy.None && report.Worst() >= level {
-				return exitError{code: exitFindings}
-			}
-			return nil
-		},
+		RunE: func(c *cobra.Command, _ []string) error { return runScan(c, *s, f) },
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON document (docs/json.md)")
-	c.Flags().BoolVar(&asLines, "jsonl", false, "print one JSON object a listener, one a line")
-	c.Flags().StringVar(&failOn, "fail-on", "", "exit with 3 on findings of this `SEVERITY` or above: low, medium, high, critical")
-	c.MarkFlagsMutuallyExclusive("json", "jsonl")
+	c.Flags().BoolVar(&f.json, "json", false, "print one JSON document (docs/json.md)")
+	c.Flags().BoolVar(&f.lines, "jsonl", false, "print one JSON object a listener, one a line")
+	c.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "say how it was looked for, and from where each can be reached")
+	c.Flags().StringVar(&f.failOn, "fail-on", "", "exit with 3 on findings of this `SEVERITY` or above:\nlow, medium, high, critical")
+	c.MarkFlagsMutuallyExclusive("json", "jsonl", "verbose") // JSON has all of it anyway
 	s.policyFlag(c)
 	s.stateFlag(c)
 	s.dataFlag(c)
 	s.overlayFlag(c)
+	s.sourceFlag(c)
 	return c
+}
+
+func runScan(c *cobra.Command, s settings, f scanFlags) error {
+	level := policy.None
+	if f.failOn != "" {
+		var err error
+		if level, err = policy.ParseSeverity(f.failOn); err != nil {
+			return usage(err)
+		}
+	}
+	began := time.Now()
+	report, err := scan(c, s)
+	if err != nil {
+		return err
+	}
+	if err := printReport(c.OutOrStdout(), report, f, time.Since(began)); err != nil {
+		return failure(err)
+	}
+	if level != policy.None && report.Worst() >= level {
+		return exitError{code: exitFindings}
+	}
+	return nil
 }
 
 // scan makes one audit with the settings of the command line.
 func scan(c *cobra.Command, s settings) (agent.Report, error) {
-	o, err := scanOptions(s)
+	o, done, err := scanOptions(s)
 	if err != nil {
-		return agent.Report{}, usage(err)
+		return agent.Report{}, err
 	}
 	report, err := agent.Scan(c.Context(), o)
-	return report, failure(err)
+	return report, failure(errors.Join(err, done()))
 }
 
-// scanOptions reads everything that one audit works with.
-func scanOptions(s settings) (agent.ScanOptions, error) {
-	s, err := s.resolve()
+// scanOptions reads everything that one audit works with; done gives back what
+// it took.
+func scanOptions(s settings) (o agent.ScanOptions, done func() error, err error) {
+	s, err = s.resolve()
 	if err != nil {
-		return agent.ScanOptions{}, err
+		return o, nil, usage(err)
 	}
 	p, err := loadPolicy(s.policy)
 	if err != nil {
-		return agent.ScanOptions{}, err
+		return o, nil, usage(err)
 	}
 	catalog, err := loadCatalog(s)
 	if err != nil {
-		return agent.ScanOptions{}, err
+		return o, nil, usage(err)
 	}
-	return agent.ScanOptions{List: listen.List, Catalog: catalog, Policy: p, Host: hostName(), StateDir: s.stateDir}, nil
+	sockets, err := lister(s, true)
+	if err != nil {
+		return o, nil, err
+	}
+	return agent.ScanOptions{List: sockets.List, Catalog: catalog, Policy: p, Host: hostName(), StateDir: s.stateDir}, sockets.Close, nil
 }
 
 // hostName returns the name of this host, "localhost" if it has none.
@@ -99,11 +118,11 @@ func hostName() string {
 	return name
 }
 
-func printReport(w io.Writer, r agent.Report, asJSON, asLines bool) error {
+func printReport(w io.Writer, r agent.Report, f scanFlags, took time.Duration) error {
 	switch {
-	case asJSON:
+	case f.json:
 		return printJSON(w, r)
-	case asLines:
+	case f.lines:
 		encoder := json.NewEncoder(w)
 		encoder.SetEscapeHTML(false)
 		for _, l := range r.Listeners {
@@ -112,6 +131,8 @@ func printReport(w io.Writer, r agent.Report, asJSON, asLines bool) error {
 			}
 		}
 		return nil
+	case f.verbose:
+		return writeVerbose(w, screenOf(w), r, took)
 	default:
 		return writeReport(w, screenOf(w), r)
 	}

@@ -22,6 +22,7 @@ type settings struct {
 	stateDir string
 	dataDir  string
 	overlay  string
+	source   string
 
 	interval time.Duration
 	confirm  int
@@ -79,6 +80,10 @@ func (s *settings) dataFlag(c *cobra.Command) {
 
 func (s *settings) overlayFlag(c *cobra.Command) {
 	c.Flags().StringVar(&s.overlay, "overlay", "", "`FILE` with the names of your own ports")
+}
+
+func (s *settings) sourceFlag(c *cobra.Command) {
+	c.Flags().StringVar(&s.source, "source", "auto", "how owners are found: auto, bpf, proc or gopsutil")
 }
 
 // resolve returns the settings with the configuration file and the defaults

@@ -1,16 +1,30 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 
+	"github.com/portaudit/portaudit/agent/listen"
 	"github.com/portaudit/portaudit/configs"
 	"github.com/portaudit/portaudit/policy"
 	"github.com/portaudit/portaudit/registry"
 )
+
+// lister opens what enumerates the sockets of this host. A way to find owners
+// that does not exist is the caller's mistake, one that this host does not have
+// is a failure.
+func lister(s settings, once bool) (*listen.Lister, error) {
+	way, err := listen.ParseWay(cmp.Or(s.source, listen.Auto.String()))
+	if err != nil {
+		return nil, usage(err)
+	}
+	l, err := listen.Open(listen.Options{Way: way, Once: once})
+	return l, failure(err)
+}
 
 // builtInPolicy is the name of the embedded policy in errors and output.
 const builtInPolicy = "built-in policy"

@@ -6,10 +6,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/mattn/go-runewidth"
 
 	"github.com/portaudit/portaudit/agent"
+	"github.com/portaudit/portaudit/agent/audit"
 	"github.com/portaudit/portaudit/agent/listen"
 	"github.com/portaudit/portaudit/policy"
 	"github.com/portaudit/portaudit/registry"
@@ -20,11 +22,25 @@ import (
 func writeReport(w io.Writer, s screen, r agent.Report) error {
 	var b strings.Builder
 	writeTable(&b, s, r)
-	for _, f := range r.Findings {
-		writeFinding(&b, s, f)
-	}
-	writeCoverage(&b, s, r)
+	writeFindings(&b, s, r)
+	writeCoverage(&b, s, r.Coverage)
 	writeSum(&b, s, r)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// writeVerbose prints a report with how it was made and from where each
+// listener can be reached.
+func writeVerbose(w io.Writer, s screen, r agent.Report, took time.Duration) error {
+	var b strings.Builder
+	writeTable(&b, s, r)
+	writeExposures(&b, s, r)
+	writeFindings(&b, s, r)
+	writeCoverage(&b, s, r.Coverage)
+	writeSources(&b, s, r.Coverage)
+	writeNamespaces(&b, s, r)
+	writeSum(&b, s, r)
+	b.WriteString(s.wrap("", "It took "+took.Round(time.Millisecond).String()+"."))
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -183,6 +199,12 @@ func fit(s screen, columns []column) []int {
 	return widths
 }
 
+func writeFindings(b *strings.Builder, s screen, r agent.Report) {
+	for _, f := range r.Findings {
+		writeFinding(b, s, f)
+	}
+}
+
 // writeFinding prints one paragraph: what was found, why it matters, what to do.
 func writeFinding(b *strings.Builder, s screen, f agent.ReportFinding) {
 	b.WriteString("\n" + s.paint(f.Severity, strings.ToUpper(f.Severity)) + "  " + s.paint("bold", f.Rule) + "\n")
@@ -199,12 +221,12 @@ func writeFinding(b *strings.Builder, s screen, f agent.ReportFinding) {
 }
 
 // writeCoverage says what the audit could not see, and how to see it.
-func writeCoverage(b *strings.Builder, s screen, r agent.Report) {
-	if r.Coverage.Complete {
+func writeCoverage(b *strings.Builder, s screen, c audit.Coverage) {
+	if c.Complete {
 		return
 	}
 	b.WriteString("\n" + s.paint("bold", "Not everything could be seen:") + "\n")
-	for _, g := range r.Coverage.Gaps {
+	for _, g := range c.Gaps {
 		text := g.Reason
 		if g.Count > 0 {
 			text += fmt.Sprintf(" (%d)", g.Count)

@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mattn/go-runewidth"
 
@@ -61,5 +62,46 @@ func TestWrap(t *testing.T) {
 	want := "  some words that take more than forty\n  columns\n  " + path + "\n  and more\n"
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// TestVerbose holds what a report says only when it is asked to.
+func TestVerbose(t *testing.T) {
+	start := uint32(1024)
+	r := wide()
+	r.Coverage = audit.Coverage{Sources: []string{"sock_diag"}, Notes: []audit.Note{{Source: "owners", Text: "by guessing"}}}
+	r.Coverage.Complete = true
+	r.Namespaces = []agent.Namespace{
+		{Label: "host", UnprivilegedStart: &start, Complete: true, Ephemeral: &agent.EphemeralRange{PortRange: agent.PortRange{First: 1, Last: 9}}},
+		{Label: "net:[4026532201]", Container: strings.Repeat("c", 64)},
+	}
+	filtered := r.Listeners[0]
+	filtered.Exposure = agent.Exposure{Reach: "blocked", Sentence: "A rule drops it."}
+	other := filtered
+	other.Port = 1
+	r.Listeners = append(r.Listeners, filtered, other)
+	var b strings.Builder
+	if err := writeVerbose(&b, screen{}, r, 1500*time.Microsecond); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"  blocked: tcp [fe80::1234:5678:9abc:def0%eth0]:65535, tcp\n  [fe80::1234:5678:9abc:def0%eth0]:1. A rule drops it.\n",
+		"  Asked: sock_diag.\n  owners: by guessing.\n",
+		"\nhost              -                     3  from 1024     1-9        whole\n",
+		"\nnet:[4026532201]  cccccccccccc          0  unknown       unknown    in part\n",
+		"It took 2ms.\n",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q is not in\n%s", want, b.String())
+		}
+	}
+	var plain strings.Builder
+	if err := writeReport(&plain, screen{}, r); err != nil {
+		t.Fatal(err)
+	}
+	for _, hidden := range []string{"blocked", "sock_diag", "net:[4026532201]", "It took"} {
+		if strings.Contains(plain.String(), hidden) {
+			t.Errorf("%q is told without being asked for:\n%s", hidden, plain.String())
+		}
 	}
 }
