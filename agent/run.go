@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
+	"runtime/debug"
 	"time"
 
 	"github.com/portaudit/portaudit/agent/audit"
@@ -81,7 +82,15 @@ type loop struct {
 	seen    uint64    // generation of the snapshot that the state accounts for, 0 if it may not be skipped
 	audited time.Time // of the last audit
 	skipped bool      // whether that one was such an audit
+	quiet   int       // such audits in a row
+	resting bool      // whether state.Tracks was left to the state file
 }
+
+// restAfter is after how many audits with nothing new the loop leaves what it
+// remembers of each listener to the state file: thousands of listeners take
+// some ten megabytes, which a host that is quiet can have back. It takes a
+// fifth of a second to read them again.
+const restAfter = 10
 
 // saveEvery bounds how old the last sight of a listener can be in the state
 // file after a crash. What was said is saved at once.
@@ -128,8 +137,13 @@ func (l *loop) audit(ctx context.Context) error {
 	}
 	if snapshot.Generation != 0 && snapshot.Generation == l.seen {
 		l.audited, l.skipped = snapshot.Time, true
+		if l.quiet++; l.quiet == restAfter {
+			l.rest()
+		}
 		return l.record(nil)
 	}
+	l.quiet = 0
+	l.wake()
 	if l.skipped {
 		l.state.Tracks, l.skipped = seenAgain(l.state.Tracks, l.audited.UTC()), false
 	}
@@ -242,7 +256,10 @@ func (l *loop) record(events []audit.Event) error {
 		}
 		l.state.Seq = seq
 	}
-	l.stale = l.stale || len(events) > 0
+	if len(events) > 0 {
+		l.wake()
+		l.stale = true
+	}
 	if len(events) > 0 || time.Since(l.saved) >= saveEvery {
 		if err := l.save(); err != nil {
 			l.Logger.Warn("state not saved: after a crash it is made anew from the log", "error", err)
@@ -256,6 +273,28 @@ func (l *loop) record(events []audit.Event) error {
 		}
 	}
 	return nil
+}
+
+// rest leaves what is remembered of the listeners to the state file.
+func (l *loop) rest() {
+	if err := l.save(); err != nil {
+		l.Logger.Warn("state not saved: it is kept in memory", "error", err)
+		return
+	}
+	l.state.Tracks, l.resting = nil, true
+	debug.FreeOSMemory()
+}
+
+// wake reads again what was left to the state file.
+func (l *loop) wake() {
+	if !l.resting {
+		return
+	}
+	s, err := recall(l.StateDir, l.LogDir)
+	if err != nil {
+		l.Logger.Warn("state made anew from the log", "error", err)
+	}
+	l.state.Tracks, l.resting = s.Tracks, false
 }
 
 // save writes the state. Where nothing changed since it was written but the

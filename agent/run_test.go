@@ -311,6 +311,11 @@ func TestNothingNew(t *testing.T) {
 	if l.seen != list.Generation {
 		t.Fatalf("after three audits generation %d may be skipped, want %d", l.seen, list.Generation)
 	}
+	for range restAfter { // the listeners are left to the state file meanwhile
+		if err := l.audit(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if n := testing.AllocsPerRun(50, func() {
 		list.Time = list.Time.Add(time.Second)
 		if err := l.audit(t.Context()); err != nil {
@@ -321,6 +326,9 @@ func TestNothingNew(t *testing.T) {
 	}
 	if l.Log.Seq() != before {
 		t.Errorf("%d records of nothing new", l.Log.Seq()-before)
+	}
+	if !l.resting || len(l.state.Tracks) > 0 {
+		t.Errorf("after 50 quiet audits %d listeners are still in memory", len(l.state.Tracks))
 	}
 	if err := l.save(); err != nil {
 		t.Fatal(err)
