@@ -34,6 +34,29 @@ struct ns_common {
 
 struct net {
 	struct ns_common ns;
+	u64 net_cookie; /* Linux 5.12; an atomic64_t before, which is left out */
+};
+
+struct user_namespace {
+	struct ns_common ns;
+};
+
+struct pid_namespace {
+	struct ns_common ns;
+};
+
+typedef struct {
+	u32 val;
+} kuid_t;
+
+typedef struct {
+	u64 val; /* two halves of 32 bits before Linux 6.3 */
+} kernel_cap_t;
+
+struct cred {
+	kuid_t euid;
+	kernel_cap_t cap_effective;
+	struct user_namespace *user_ns;
 };
 
 struct super_block {
@@ -67,6 +90,7 @@ struct mm_struct {
 
 struct upid {
 	s32 nr;
+	struct pid_namespace *ns;
 };
 
 struct pid {
@@ -81,6 +105,7 @@ struct task_struct {
 	struct files_struct *files;
 	struct mm_struct *mm;
 	struct pid *thread_pid;
+	const struct cred *real_cred;
 };
 
 typedef struct {

@@ -21,6 +21,7 @@ const (
 	programsProgWalkFiles = "walk_files"
 	programsProgWalkTasks = "walk_tasks"
 	programsVarCapacity   = "capacity"
+	programsVarOwnInode   = "own_inode"
 	programsVarOwnSocket  = "own_socket"
 )
 
@@ -83,6 +84,7 @@ type programsMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type programsVariableSpecs struct {
 	Capacity  *ebpf.VariableSpec `ebpf:"capacity"`
+	OwnInode  *ebpf.VariableSpec `ebpf:"own_inode"`
 	OwnSocket *ebpf.VariableSpec `ebpf:"own_socket"`
 }
 
@@ -122,6 +124,7 @@ func (m *programsMaps) Close() error {
 // It can be passed to loadProgramsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type programsVariables struct {
 	Capacity  *ebpf.Variable `ebpf:"capacity"`
+	OwnInode  *ebpf.Variable `ebpf:"own_inode"`
 	OwnSocket *ebpf.Variable `ebpf:"own_socket"`
 }
 

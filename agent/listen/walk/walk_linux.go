@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
@@ -16,30 +17,33 @@ import (
 // Walker is a program that is loaded and ready. It is not safe for concurrent
 // use.
 type Walker struct {
-	kind   Kind
-	socket int // of this process: by it the program learns what a socket's file is
-	objs   loaded
-	rows   []byte // the array of rows, mapped
-	state  []byte // struct state, mapped
+	kind     Kind
+	fallback error
+	socket   int // of this process: by it the program learns what a socket's file is
+	objs     loaded
+	rows     []byte // the array of rows, mapped
+	state    []byte // struct state, mapped
 }
 
 // loaded is what the kernel holds for a Walker. The references are kept: a link
 // that the garbage collector takes detaches.
 type loaded struct {
-	collection *ebpf.Collection
-	link       *link.Iter
+	maps    *ebpf.Collection
+	program *ebpf.Program
+	link    *link.Iter
 }
 
-// startRows is how many rows there is room for at first: 1 MiB. A walk that
-// finds more makes room for them and starts again.
+// startRows is how many rows there is room for at first: 1.5 MiB, of which only
+// what is used takes memory. A walk that finds more makes room for them and
+// starts again.
 const startRows = 16 << 10
 
-// maxRows bounds the room: 1 GiB, more than any host has listeners.
+// maxRows bounds the room: 1.5 GiB, more than any host has listeners.
 const maxRows = 16 << 20
 
 // Open loads the faster program that this kernel takes, or the one of the kind
-// that is asked for if that is not 0. Its error wraps ErrUnavailable and, if
-// the right to do so is missing, fs.ErrPermission.
+// that is asked for if that is not 0. Its error is an *UnavailableError, which
+// wraps fs.ErrPermission if the right to do so is missing.
 func Open(kind Kind) (*Walker, error) {
 	kinds := []Kind{Tasks, Files}
 	if kind != 0 {
@@ -49,6 +53,7 @@ func Open(kind Kind) (*Walker, error) {
 	for _, kind := range kinds {
 		w, err := open(kind, startRows)
 		if err == nil {
+			w.fallback = errors.Join(errs...)
 			return w, nil
 		}
 		errs = append(errs, fmt.Errorf("%s iterator: %w", kind, err))
@@ -56,7 +61,8 @@ func Open(kind Kind) (*Walker, error) {
 			break // the other would fail alike
 		}
 	}
-	return nil, fmt.Errorf("%w: %w", ErrUnavailable, errors.Join(errs...))
+	err := errors.Join(errs...)
+	return nil, &UnavailableError{Lack: observe(kinds[len(kinds)-1], err).lack(), Err: err}
 }
 
 func open(kind Kind, capacity uint32) (*Walker, error) {
@@ -68,41 +74,81 @@ func open(kind Kind, capacity uint32) (*Walker, error) {
 }
 
 // load loads the program with room for so many rows.
-func (w *Walker) load(capacity uint32) (err error) {
+func (w *Walker) load(capacity uint32) error {
 	// Kernels before 5.11 count maps against RLIMIT_MEMLOCK. Where the limit
 	// may not be raised, loading says so.
 	_ = rlimit.RemoveMemlock()
+	spec, err := w.prepare(capacity)
+	if err != nil {
+		return err
+	}
+	if w.objs.maps, err = ebpf.NewCollection(&ebpf.CollectionSpec{Maps: spec.Maps, Variables: spec.Variables, ByteOrder: spec.ByteOrder}); err != nil {
+		return fmt.Errorf("make the maps: %w", err)
+	}
+	names := map[Kind]string{Tasks: programsProgWalkTasks, Files: programsProgWalkFiles}
+	program := spec.Programs[names[w.kind]]
+	for name, m := range w.objs.maps.Maps {
+		if err := program.Instructions.AssociateMap(name, m); err != nil && !errors.Is(err, asm.ErrUnreferencedSymbol) {
+			return fmt.Errorf("map %s: %w", name, err)
+		}
+	}
+	if w.objs.program, err = newProgram(program, spec.Types); err != nil {
+		return fmt.Errorf("load: %w", err)
+	}
+	if w.objs.link, err = link.AttachIter(link.IterOptions{Program: w.objs.program}); err != nil {
+		return fmt.Errorf("attach: %w", err)
+	}
+	if w.state, err = mapped(w.objs.maps.Maps[programsMapWalked], stateSize); err != nil {
+		return err
+	}
+	if w.rows, err = mapped(w.objs.maps.Maps[programsMapRows], int(capacity)*rowSize); err != nil {
+		return err
+	}
+	return w.learn()
+}
+
+// prepare reads the programs and sets their constants.
+func (w *Walker) prepare(capacity uint32) (*ebpf.CollectionSpec, error) {
+	var err error
 	w.socket, err = unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return os.NewSyscallError("socket", err)
+		return nil, os.NewSyscallError("socket", err)
+	}
+	var s unix.Stat_t
+	if err := unix.Fstat(w.socket, &s); err != nil {
+		return nil, os.NewSyscallError("fstat", err)
 	}
 	spec, err := loadPrograms()
 	if err != nil {
-		return fmt.Errorf("read the program: %w", err)
+		return nil, fmt.Errorf("read the program: %w", err)
 	}
-	names := map[Kind]string{Tasks: "walk_tasks", Files: "walk_files"}
-	for name := range spec.Programs {
-		if name != names[w.kind] {
-			delete(spec.Programs, name)
-		}
+	spec.Maps[programsMapRows].MaxEntries = capacity
+	return spec, errors.Join(
+		spec.Variables[programsVarOwnSocket].Set(uint32(w.socket)),
+		spec.Variables[programsVarOwnInode].Set(s.Ino),
+		spec.Variables[programsVarCapacity].Set(capacity),
+	)
+}
+
+// errFields says that the program does not find in the kernel what it looks for.
+var errFields = errors.New("the program does not recognise a socket of this process")
+
+// learn lets the program learn what the file of a socket is, which proves that
+// it reads the right fields of this kernel.
+func (w *Walker) learn() error {
+	r, err := w.objs.link.Open()
+	if err != nil {
+		return fmt.Errorf("open the iterator: %w", err)
 	}
-	spec.Maps["rows"].MaxEntries = capacity
-	if err := errors.Join(
-		spec.Variables["own_socket"].Set(uint32(w.socket)), spec.Variables["capacity"].Set(capacity),
-	); err != nil {
-		return fmt.Errorf("set up the program: %w", err)
+	defer r.Close()
+	var b [16]byte
+	if _, err := r.Read(b[:]); !errors.Is(err, unix.EAGAIN) {
+		return fmt.Errorf("%w: %v", errFields, err)
 	}
-	if w.objs.collection, err = ebpf.NewCollection(spec); err != nil {
-		return fmt.Errorf("load: %w", err)
+	if binary.NativeEndian.Uint64(w.state[stateSocketOps:]) == 0 {
+		return errFields
 	}
-	if w.objs.link, err = link.AttachIter(link.IterOptions{Program: w.objs.collection.Programs[names[w.kind]]}); err != nil {
-		return fmt.Errorf("attach: %w", err)
-	}
-	if w.state, err = mapped(w.objs.collection.Maps["walked"], stateSize); err != nil {
-		return err
-	}
-	w.rows, err = mapped(w.objs.collection.Maps["rows"], int(capacity)*rowSize)
-	return err
+	return nil
 }
 
 // mapped maps the content of an array; the kernel rounds it up to whole pages.
@@ -118,12 +164,19 @@ func mapped(m *ebpf.Map, size int) ([]byte, error) {
 
 // The form of struct state in walk.bpf.c.
 const (
-	stateSize  = 16
-	stateCount = 8
+	stateSize      = 32
+	stateSocketOps = 0
+	stateFiles     = 8
+	stateCount     = 20
+	stateSkipped   = 24
 )
 
 // Kind returns how the kernel is made to walk.
 func (w *Walker) Kind() Kind { return w.kind }
+
+// Fallback says why a faster kind could not be had, nil if this is the fastest
+// or the one that was asked for.
+func (w *Walker) Fallback() error { return w.fallback }
 
 // Walk visits every descriptor of every process that can be seen from the pid
 // namespace of this process, and calls visit for each that leads to a socket
@@ -163,6 +216,7 @@ func (w *Walker) grow(n uint32) error {
 	if err != nil {
 		return err
 	}
+	larger.fallback = w.fallback
 	err = w.Close()
 	*w = *larger
 	return err
@@ -170,7 +224,7 @@ func (w *Walker) grow(n uint32) error {
 
 // run lets the program walk once and returns how many rows it found.
 func (w *Walker) run(ctx context.Context) (uint32, error) {
-	binary.NativeEndian.PutUint32(w.state[stateCount:], 0)
+	clear(w.state[stateFiles:stateSize])
 	r, err := w.objs.link.Open()
 	if err != nil {
 		return 0, fmt.Errorf("open the iterator: %w", err)
@@ -186,6 +240,9 @@ func (w *Walker) run(ctx context.Context) (uint32, error) {
 			// So many tasks that the kernel wants to be asked again: not the end
 			// (bpf_seq_read in kernel/bpf/bpf_iter.c).
 		case n == 0: // the end, which io.Reader says with io.EOF
+			if n := binary.NativeEndian.Uint32(w.state[stateSkipped:]); n > 0 {
+				return 0, fmt.Errorf("walk the descriptors: %d tables are too large", n)
+			}
 			return binary.NativeEndian.Uint32(w.state[stateCount:]), nil
 		case err != nil:
 			return 0, fmt.Errorf("read the iterator: %w", err)
@@ -205,8 +262,11 @@ func (w *Walker) Close() error {
 	if w.objs.link != nil {
 		errs = append(errs, w.objs.link.Close())
 	}
-	if w.objs.collection != nil {
-		w.objs.collection.Close()
+	if w.objs.program != nil {
+		errs = append(errs, w.objs.program.Close())
+	}
+	if w.objs.maps != nil {
+		w.objs.maps.Close()
 	}
 	if w.socket >= 0 {
 		errs = append(errs, unix.Close(w.socket))

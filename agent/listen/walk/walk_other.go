@@ -4,18 +4,23 @@ package walk
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"runtime"
 )
 
 // Walker is a program that is loaded; only Linux has them.
 type Walker struct{}
 
-// Open returns an error that wraps ErrUnavailable: only Linux has BPF iterators.
-func Open(Kind) (*Walker, error) { return nil, fmt.Errorf("%w on %s", ErrUnavailable, runtime.GOOS) }
+// Open returns an *UnavailableError: only Linux has BPF iterators.
+func Open(Kind) (*Walker, error) {
+	return nil, &UnavailableError{Lack: "only Linux has them", Err: errors.New("this is " + runtime.GOOS)}
+}
 
 // Kind returns 0.
 func (*Walker) Kind() Kind { return 0 }
+
+// Fallback returns nil.
+func (*Walker) Fallback() error { return nil }
 
 // Walk returns ErrUnavailable.
 func (*Walker) Walk(context.Context, func(*Row)) error { return ErrUnavailable }
