@@ -154,7 +154,8 @@ func (l *loop) audit(ctx context.Context) error {
 	for _, c := range changes {
 		events = append(events, event(c))
 	}
-	l.state.Tracks, l.state.Coverage, l.failure = tracks, &o.coverage, ""
+	coverage := o.coverage // a copy: a pointer into o would keep all of it
+	l.state.Tracks, l.state.Coverage, l.failure = tracks, &coverage, ""
 	l.seen, l.stale = 0, true
 	if len(changes) == 0 && settled(tracks) {
 		l.seen = snapshot.Generation
