@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
+	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -283,6 +284,7 @@ func (l *loop) rest() {
 		return
 	}
 	l.state.Tracks, l.resting = nil, true
+	runtime.GC() // pools, such as that of encoding/json, give up what they hold at the second collection
 	debug.FreeOSMemory()
 }
 
