@@ -23,37 +23,34 @@ import (
 const childMode = "PORTAUDIT_TEST_WALK"
 
 func TestMain(m *testing.M) {
-	mode := os.Getenv(childMode)
+	mode, argument, _ := strings.Cut(os.Getenv(childMode), " ")
 	if mode == "" {
 		os.Exit(m.Run())
 	}
-	if err := beChild(mode); err != nil {
+	n, _ := strconv.Atoi(argument) // 0 where the mode takes none
+	if err := beChild(mode, n); err != nil {
 		fmt.Println(err)
 		os.Exit(1)
 	}
 }
 
 // beChild prints what it has, then "ready", and waits for its parent to go.
-func beChild(mode string) error {
+func beChild(mode string, n int) error {
 	switch mode {
 	case "hold": // what it was started with
 	case "listen":
-		l, err := net.Listen("tcp4", "127.0.0.1:0")
+		_, err := listenOn(0)
 		if err != nil {
 			return err
 		}
-		defer l.Close()
+	case "share": // port n, with others
+		fd, err := listenOn(n)
+		if err != nil {
+			return err
+		}
+		fmt.Println(inodeOf(fd))
 	case "receive": // a descriptor over the Unix socket 3
-		b := make([]byte, 64)
-		_, n, _, _, err := unix.Recvmsg(3, make([]byte, 1), b, 0)
-		if err != nil {
-			return err
-		}
-		messages, err := unix.ParseSocketControlMessage(b[:n])
-		if err != nil {
-			return err
-		}
-		if _, err := unix.ParseUnixRights(&messages[0]); err != nil {
+		if err := receive(3); err != nil {
 			return err
 		}
 	case "thread": // listens in a thread whose descriptors are its own
@@ -61,32 +58,140 @@ func beChild(mode string) error {
 		if err := unix.Unshare(unix.CLONE_FILES); err != nil {
 			return err
 		}
-		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+		fd, err := listenOn(0)
 		if err != nil {
-			return err
-		}
-		if err := errors.Join(unix.Bind(fd, &unix.SockaddrInet4{}), unix.Listen(fd, 1)); err != nil {
 			return err
 		}
 		fmt.Println(inodeOf(fd))
 		fmt.Println("ready")
 		_, err = unix.Read(0, make([]byte, 1)) // in this very thread
 		return err
-	case "many":
-		for range 2000 {
-			if _, err := unix.Dup(2); err != nil {
+	case "leaderless": // listens, and its first thread ends
+		if _, err := listenOn(0); err != nil {
+			return err
+		}
+		if err := endFirstThread(); err != nil {
+			return err
+		}
+	case "many": // n files, then a listener
+		for range n {
+			if _, err := unix.Open("/dev/null", unix.O_RDONLY, 0); err != nil {
 				return err
 			}
 		}
-		l, err := net.Listen("tcp4", "127.0.0.1:0")
+		if _, err := listenOn(0); err != nil {
+			return err
+		}
+	case "high": // a listener at the highest number that is allowed, up to a million
+		fd, err := listenOn(0)
 		if err != nil {
 			return err
 		}
-		defer l.Close()
+		var limit unix.Rlimit
+		if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+			return err
+		}
+		limit.Cur = min(limit.Max, 1<<20)
+		if err := errors.Join(
+			unix.Setrlimit(unix.RLIMIT_NOFILE, &limit), unix.Dup3(fd, int(limit.Cur)-1, 0), unix.Close(fd),
+		); err != nil {
+			return err
+		}
+	case "walk":
+		if err := findSelf(); err != nil {
+			return err
+		}
 	}
 	fmt.Println("ready")
 	_, err := bufio.NewReader(os.Stdin).ReadByte()
 	return err
+}
+
+// listenOn listens on a port, with others if they do so too.
+func listenOn(port int) (int, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+	if err != nil {
+		return -1, err
+	}
+	return fd, errors.Join(
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1),
+		unix.Bind(fd, &unix.SockaddrInet4{Port: port}),
+		unix.Listen(fd, 1),
+	)
+}
+
+// receive takes a descriptor that comes over a Unix socket.
+func receive(from int) error {
+	b := make([]byte, 64)
+	_, n, _, _, err := unix.Recvmsg(from, make([]byte, 1), b, 0)
+	if err != nil {
+		return err
+	}
+	messages, err := unix.ParseSocketControlMessage(b[:n])
+	if err != nil {
+		return err
+	}
+	_, err = unix.ParseUnixRights(&messages[0])
+	return err
+}
+
+// endFirstThread ends the thread that leads this process, which becomes a
+// zombie while the others live.
+func endFirstThread() error {
+	ended := make(chan bool)
+	for range 100 {
+		go func() {
+			runtime.LockOSThread()
+			if unix.Gettid() == unix.Getpid() {
+				close(ended)
+				_, _, _ = unix.Syscall(unix.SYS_EXIT, 0, 0, 0) // of this thread; does not return
+			}
+			select {} // keep this thread, so that the next goroutine gets another
+		}()
+	}
+	<-ended
+	for {
+		b, err := os.ReadFile("/proc/self/stat")
+		if err != nil {
+			return err
+		}
+		if _, after, _ := strings.Cut(string(b), ") "); strings.HasPrefix(after, "Z") {
+			return nil
+		}
+		runtime.Gosched()
+	}
+}
+
+// findSelf walks from within a pid namespace and finds this process by the
+// number that it has there.
+func findSelf() error {
+	fd, err := listenOn(0)
+	if err != nil {
+		return err
+	}
+	for _, kind := range []Kind{Tasks, Files} {
+		w, err := Open(kind)
+		if err != nil {
+			return err
+		}
+		var found Row
+		foreign := 0
+		err = w.Walk(context.Background(), func(r *Row) {
+			if r.Inode == inodeOf(fd) {
+				found = *r
+			}
+			if r.PID == 0 || r.PID != int32(os.Getpid()) {
+				foreign++
+			}
+		})
+		if err := errors.Join(err, w.Close()); err != nil {
+			return err
+		}
+		if found.PID != int32(os.Getpid()) || found.PID == found.InitialPID || foreign > 0 {
+			return fmt.Errorf("%s: process %d is %+v, and %d others", kind, os.Getpid(), found, foreign)
+		}
+	}
+	return nil
 }
 
 func needRoot(t testing.TB) {
@@ -241,6 +346,56 @@ func TestKindsOfSockets(t *testing.T) {
 	}
 }
 
+// TestRow compares all of a row with what the kernel says elsewhere.
+func TestRow(t *testing.T) {
+	walkers := openKinds(t)
+	fd, err := listenOn(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	at, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Row{
+		PID: int32(os.Getpid()), UID: uint32(os.Geteuid()), Capabilities: observe(0, nil).effective,
+		PIDSpace: uint32(statOf(t, "/proc/self/ns/pid").Ino), UserSpace: uint32(statOf(t, "/proc/self/ns/user").Ino),
+		Executable: statOf(t, "/proc/self/exe").Ino, Device: statOf(t, "/proc/self/exe").Dev,
+		FD: uint32(fd), Inode: inodeOf(fd), Namespace: uint32(statOf(t, "/proc/self/ns/net").Ino),
+		Family: unix.AF_INET, Type: unix.SOCK_STREAM, Protocol: unix.IPPROTO_TCP, State: 10,
+		Port: uint16(at.(*unix.SockaddrInet4).Port),
+	}
+	if want.Cookie, err = unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE); err != nil {
+		t.Fatal(err)
+	}
+	want.SpaceCookie, _ = unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE) // 0 before Linux 5.14
+	for _, w := range walkers {
+		rows := walkAll(t, w)
+		i := slices.IndexFunc(rows, func(r Row) bool { return r.Inode == want.Inode })
+		if i < 0 {
+			t.Errorf("%s: not found", w.Kind())
+			continue
+		}
+		got := rows[i]
+		if got.Start == 0 || want.PIDSpace == 0xeffffffc && got.InitialPID != got.PID { // PROC_PID_INIT_INO in include/linux/proc_ns.h
+			t.Errorf("%s: began at %d, first of all namespaces calls it %d", w.Kind(), got.Start, got.InitialPID)
+		}
+		want.Start, want.InitialPID = got.Start, got.InitialPID
+		if got != want {
+			t.Errorf("%s: got\n%+v, want\n%+v", w.Kind(), got, want)
+		}
+	}
+}
+
+func statOf(t testing.TB, path string) (s unix.Stat_t) {
+	t.Helper()
+	if err := unix.Stat(path, &s); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 func TestConnectionsAreLeftOut(t *testing.T) {
 	walkers := openKinds(t)
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -289,39 +444,81 @@ func TestHolders(t *testing.T) {
 	if err := unix.Sendmsg(int(ours.Fd()), []byte{0}, unix.UnixRights(int(file.Fd())), nil, 0); err != nil {
 		t.Fatal(err)
 	}
-	heir, _ := child(t, "hold", nil, file)
-	receiver, _ := child(t, "receive", nil, theirs)
-	thread, said := child(t, "thread", nil)
-	inThread, err := strconv.ParseUint(said[0], 10, 64)
+	other, err := listenOn(0)
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer unix.Close(other)
+	at, err := unix.Getsockname(other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	heir, _ := child(t, "hold", nil, file)
+	receiver, _ := child(t, "receive", nil, theirs)
+	sharer, shared := child(t, fmt.Sprint("share ", at.(*unix.SockaddrInet4).Port), nil)
+	thread, inThread := child(t, "thread", nil)
+	leaderless, _ := child(t, "leaderless", nil)
 	elsewhere, _ := child(t, "listen", &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWPID})
-	many, _ := child(t, "many", nil)
+	some, _ := child(t, "many 70", nil)
+	many, _ := child(t, "many 2000", nil)
+	high, _ := child(t, "high", nil)
+	type holder struct {
+		reason string
+		pid    int
+		inode  uint64 // 0 for any listener
+	}
+	tests := []holder{
+		{"the process that opened it", os.Getpid(), listener},
+		{"a child that inherited it", heir, listener},
+		{"a process that got it over a Unix socket", receiver, listener},
+		{"one of two that share a port", os.Getpid(), inodeOf(other)},
+		{"the other of the two", sharer, number(t, shared[0])},
+		{"a thread with descriptors of its own", thread, number(t, inThread[0])},
+		{"a process whose first thread has ended", leaderless, 0},
+		{"a process in namespaces of its own", elsewhere, 0},
+		{"a process with more descriptors than a word has bits", some, 0},
+		{"a process with thousands of descriptors", many, 0},
+		{"a descriptor with a high number", high, 0},
+	}
+	var before []Row
 	for _, w := range walkers {
-		rows := walkAll(t, w)
-		holds := func(pid int, inode uint64) bool {
-			return slices.ContainsFunc(rows, func(r Row) bool {
-				return int(r.PID) == pid && (r.Inode == inode || inode == 0 && r.State == 10)
+		rows := slices.DeleteFunc(walkAll(t, w), func(r Row) bool {
+			return !slices.ContainsFunc(tests, func(h holder) bool { return h.pid == int(r.PID) })
+		})
+		for _, tt := range tests {
+			i := slices.IndexFunc(rows, func(r Row) bool {
+				return int(r.PID) == tt.pid && (r.Inode == tt.inode || tt.inode == 0 && r.State == 10)
 			})
-		}
-		for _, tt := range []struct {
-			reason string
-			pid    int
-			inode  uint64
-		}{
-			{"the process that opened it", os.Getpid(), listener},
-			{"a child that inherited it", heir, listener},
-			{"a process that got it over a Unix socket", receiver, listener},
-			{"a thread with descriptors of its own", thread, inThread},
-			{"a process in namespaces of its own", elsewhere, 0},
-			{"a process with thousands of descriptors", many, 0},
-		} {
-			if !holds(tt.pid, tt.inode) {
+			if i < 0 {
 				t.Errorf("%s: %s is missing (process %d, socket %d)", w.Kind(), tt.reason, tt.pid, tt.inode)
+			} else if rows[i].Executable != statOf(t, "/proc/self/exe").Ino {
+				t.Errorf("%s: %s runs the file %d", w.Kind(), tt.reason, rows[i].Executable)
 			}
 		}
+		slices.SortFunc(rows, func(a, b Row) int {
+			return cmp.Or(cmp.Compare(a.PID, b.PID), cmp.Compare(a.FD, b.FD), cmp.Compare(a.Inode, b.Inode))
+		})
+		rows = slices.Compact(rows) // each thread of the leaderless may show its table
+		if before != nil && !slices.Equal(rows, before) {
+			t.Errorf("%s: got\n%+v\nand before\n%+v", w.Kind(), rows, before)
+		}
+		before = rows
 	}
+}
+
+// TestWithinNamespace walks in a process that is the first of its pid namespace.
+func TestWithinNamespace(t *testing.T) {
+	openKinds(t)
+	child(t, "walk", &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID})
+}
+
+func number(t *testing.T, s string) uint64 {
+	t.Helper()
+	n, err := strconv.ParseUint(s, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // TestKindsAgree compares the rows of both iterators while nothing of this
@@ -426,11 +623,13 @@ func BenchmarkOpen(b *testing.B) {
 	}
 }
 
+// BenchmarkWalk walks 200 processes with 200 descriptors each.
 func BenchmarkWalk(b *testing.B) {
-	for _, w := range openKinds(b) {
-		for range 50 {
-			child(b, "many", nil)
-		}
+	walkers := openKinds(b)
+	for range 200 {
+		child(b, "many 200", nil)
+	}
+	for _, w := range walkers {
 		b.Run(w.Kind().String(), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
