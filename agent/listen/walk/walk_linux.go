@@ -49,9 +49,14 @@ func Open(kind Kind) (*Walker, error) {
 	if kind != 0 {
 		kinds = []Kind{kind}
 	}
+	return openFirst(kinds, func(kind Kind) (*Walker, error) { return open(kind, startRows) })
+}
+
+// openFirst opens the first of the kinds that opens.
+func openFirst(kinds []Kind, open func(Kind) (*Walker, error)) (*Walker, error) {
 	var errs []error
 	for _, kind := range kinds {
-		w, err := open(kind, startRows)
+		w, err := open(kind)
 		if err == nil {
 			w.fallback = errors.Join(errs...)
 			return w, nil

@@ -1,233 +1,22 @@
 package walk
 
 import (
-	"bufio"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
-	"runtime"
 	"slices"
 	"strconv"
-	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
 )
-
-// childMode makes the test binary a process that holds sockets.
-const childMode = "PORTAUDIT_TEST_WALK"
-
-func TestMain(m *testing.M) {
-	mode, argument, _ := strings.Cut(os.Getenv(childMode), " ")
-	if mode == "" {
-		os.Exit(m.Run())
-	}
-	n, _ := strconv.Atoi(argument) // 0 where the mode takes none
-	if err := beChild(mode, n); err != nil {
-		fmt.Println(err)
-		os.Exit(1)
-	}
-}
-
-// beChild prints what it has, then "ready", and waits for its parent to go.
-func beChild(mode string, n int) error {
-	switch mode {
-	case "hold": // what it was started with
-	case "listen":
-		_, err := listenOn(0)
-		if err != nil {
-			return err
-		}
-	case "share": // port n, with others
-		fd, err := listenOn(n)
-		if err != nil {
-			return err
-		}
-		fmt.Println(inodeOf(fd))
-	case "receive": // a descriptor over the Unix socket 3
-		if err := receive(3); err != nil {
-			return err
-		}
-	case "thread": // listens in a thread whose descriptors are its own
-		runtime.LockOSThread()
-		if err := unix.Unshare(unix.CLONE_FILES); err != nil {
-			return err
-		}
-		fd, err := listenOn(0)
-		if err != nil {
-			return err
-		}
-		fmt.Println(inodeOf(fd))
-		fmt.Println("ready")
-		_, err = unix.Read(0, make([]byte, 1)) // in this very thread
-		return err
-	case "leaderless": // listens, and its first thread ends
-		if _, err := listenOn(0); err != nil {
-			return err
-		}
-		if err := endFirstThread(); err != nil {
-			return err
-		}
-	case "many": // n files, then a listener
-		for range n {
-			if _, err := unix.Open("/dev/null", unix.O_RDONLY, 0); err != nil {
-				return err
-			}
-		}
-		if _, err := listenOn(0); err != nil {
-			return err
-		}
-	case "high": // a listener at the highest number that is allowed, up to a million
-		fd, err := listenOn(0)
-		if err != nil {
-			return err
-		}
-		var limit unix.Rlimit
-		if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-			return err
-		}
-		limit.Cur = min(limit.Max, 1<<20)
-		if err := errors.Join(
-			unix.Setrlimit(unix.RLIMIT_NOFILE, &limit), unix.Dup3(fd, int(limit.Cur)-1, 0), unix.Close(fd),
-		); err != nil {
-			return err
-		}
-	case "walk":
-		if err := findSelf(); err != nil {
-			return err
-		}
-	}
-	fmt.Println("ready")
-	_, err := bufio.NewReader(os.Stdin).ReadByte()
-	return err
-}
-
-// listenOn listens on a port, with others if they do so too.
-func listenOn(port int) (int, error) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
-	if err != nil {
-		return -1, err
-	}
-	return fd, errors.Join(
-		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1),
-		unix.Bind(fd, &unix.SockaddrInet4{Port: port}),
-		unix.Listen(fd, 1),
-	)
-}
-
-// receive takes a descriptor that comes over a Unix socket.
-func receive(from int) error {
-	b := make([]byte, 64)
-	_, n, _, _, err := unix.Recvmsg(from, make([]byte, 1), b, 0)
-	if err != nil {
-		return err
-	}
-	messages, err := unix.ParseSocketControlMessage(b[:n])
-	if err != nil {
-		return err
-	}
-	_, err = unix.ParseUnixRights(&messages[0])
-	return err
-}
-
-// endFirstThread ends the thread that leads this process, which becomes a
-// zombie while the others live.
-func endFirstThread() error {
-	ended := make(chan bool)
-	for range 100 {
-		go func() {
-			runtime.LockOSThread()
-			if unix.Gettid() == unix.Getpid() {
-				close(ended)
-				_, _, _ = unix.Syscall(unix.SYS_EXIT, 0, 0, 0) // of this thread; does not return
-			}
-			select {} // keep this thread, so that the next goroutine gets another
-		}()
-	}
-	<-ended
-	for {
-		b, err := os.ReadFile("/proc/self/stat")
-		if err != nil {
-			return err
-		}
-		if _, after, _ := strings.Cut(string(b), ") "); strings.HasPrefix(after, "Z") {
-			return nil
-		}
-		runtime.Gosched()
-	}
-}
-
-// findSelf walks from within a pid namespace and finds this process by the
-// number that it has there.
-func findSelf() error {
-	fd, err := listenOn(0)
-	if err != nil {
-		return err
-	}
-	for _, kind := range []Kind{Tasks, Files} {
-		w, err := Open(kind)
-		if err != nil {
-			return err
-		}
-		var found Row
-		foreign := 0
-		err = w.Walk(context.Background(), func(r *Row) {
-			if r.Inode == inodeOf(fd) {
-				found = *r
-			}
-			if r.PID == 0 || r.PID != int32(os.Getpid()) {
-				foreign++
-			}
-		})
-		if err := errors.Join(err, w.Close()); err != nil {
-			return err
-		}
-		if found.PID != int32(os.Getpid()) || found.PID == found.InitialPID || foreign > 0 {
-			return fmt.Errorf("%s: process %d is %+v, and %d others", kind, os.Getpid(), found, foreign)
-		}
-	}
-	return nil
-}
-
-func needRoot(t testing.TB) {
-	t.Helper()
-	if os.Getenv("PORTAUDIT_TEST_ROOT") == "" || os.Geteuid() != 0 {
-		t.Skip("needs root and PORTAUDIT_TEST_ROOT=1")
-	}
-}
-
-// openKinds opens a walker of each kind that this kernel has.
-func openKinds(t testing.TB) []*Walker {
-	t.Helper()
-	needRoot(t)
-	var walkers []*Walker
-	for _, kind := range []Kind{Tasks, Files} {
-		w, err := Open(kind)
-		var unavailable *UnavailableError
-		if errors.As(err, &unavailable) && unavailable.Lack != "" {
-			t.Logf("no %s iterator here: %v", kind, err)
-			continue
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if err := w.Close(); err != nil {
-				t.Error(err)
-			}
-		})
-		walkers = append(walkers, w)
-	}
-	if len(walkers) == 0 {
-		t.Skip("this kernel has no BPF iterator")
-	}
-	return walkers
-}
 
 func walkAll(t testing.TB, w *Walker) []Row {
 	t.Helper()
@@ -236,32 +25,6 @@ func walkAll(t testing.TB, w *Walker) []Row {
 		t.Fatal(err)
 	}
 	return rows
-}
-
-func child(t testing.TB, mode string, as *syscall.SysProcAttr, files ...*os.File) (pid int, lines []string) {
-	t.Helper()
-	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), childMode+"="+mode)
-	cmd.ExtraFiles, cmd.Stderr, cmd.SysProcAttr = files, os.Stderr, as
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { in.Close(); _ = cmd.Wait() })
-	for scan := bufio.NewScanner(out); scan.Scan(); lines = append(lines, scan.Text()) {
-		if scan.Text() == "ready" {
-			return cmd.Process.Pid, lines
-		}
-	}
-	t.Fatalf("%s: %q", mode, lines)
-	return 0, nil
 }
 
 func inodeOf(fd int) uint64 {
@@ -512,6 +275,49 @@ func TestWithinNamespace(t *testing.T) {
 	child(t, "walk", &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID})
 }
 
+// TestChurn walks while processes that listen begin and end: those that stay
+// are in each walk, and nobody else holds their sockets.
+func TestChurn(t *testing.T) {
+	walkers := openKinds(t)
+	pid, said := child(t, "several 20", nil)
+	held := map[uint64]bool{}
+	for _, line := range said[:20] {
+		held[number(t, line)] = true
+	}
+	var stop atomic.Bool
+	var ended atomic.Int64
+	var churn sync.WaitGroup
+	churn.Go(func() {
+		for !stop.Load() {
+			cmd := exec.Command("/proc/self/exe")
+			cmd.Env = append(os.Environ(), childMode+"=brief")
+			if err := cmd.Run(); err != nil {
+				t.Error(err)
+				return
+			}
+			ended.Add(1)
+		}
+	})
+	defer churn.Wait()
+	defer stop.Store(true)
+	for walks := 0; walks < 20 || ended.Load() < 50 && !t.Failed(); walks++ {
+		for _, w := range walkers {
+			found := map[uint64]bool{}
+			for _, r := range walkAll(t, w) {
+				switch {
+				case int(r.PID) == pid && r.State == 10:
+					found[r.Inode] = true
+				case held[r.Inode]:
+					t.Errorf("%s: socket %d is said to be held by %d, not %d", w.Kind(), r.Inode, r.PID, pid)
+				}
+			}
+			if !maps.Equal(found, held) {
+				t.Errorf("%s: process %d is said to hold %v, not %v", w.Kind(), pid, found, held)
+			}
+		}
+	}
+}
+
 func number(t *testing.T, s string) uint64 {
 	t.Helper()
 	n, err := strconv.ParseUint(s, 10, 64)
@@ -545,31 +351,6 @@ func TestKindsAgree(t *testing.T) {
 	}
 }
 
-// TestGrow starts with room for four rows.
-func TestGrow(t *testing.T) {
-	needRoot(t)
-	w, err := open(Tasks, 4)
-	if errors.Is(err, ErrUnavailable) || errors.Is(err, unix.EINVAL) {
-		t.Skipf("no task iterator here: %v", err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer w.Close()
-	for range 200 {
-		socket(t, unix.AF_INET, unix.SOCK_STREAM, 0, &unix.SockaddrInet4{}, true)
-	}
-	n := 0
-	for _, r := range walkAll(t, w) {
-		if int(r.PID) == os.Getpid() {
-			n++
-		}
-	}
-	if n < 200 {
-		t.Errorf("%d rows of this process, want 200 and more", n)
-	}
-}
-
 func TestWalkAllocates(t *testing.T) {
 	for _, w := range openKinds(t) {
 		n := testing.AllocsPerRun(20, func() {
@@ -579,46 +360,6 @@ func TestWalkAllocates(t *testing.T) {
 		})
 		if n > 10 {
 			t.Errorf("%s: %v allocations a walk", w.Kind(), n)
-		}
-	}
-}
-
-// TestWithoutRights opens as nobody, in a child.
-func TestWithoutRights(t *testing.T) {
-	needRoot(t)
-	cmd := exec.Command("/proc/self/exe", "-test.run=^TestUnprivilegedOpen$", "-test.v")
-	cmd.Dir = "/"
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-	out, err := cmd.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "--- PASS: TestUnprivilegedOpen") {
-		t.Errorf("%v:\n%s", err, out)
-	}
-}
-
-func TestUnprivilegedOpen(t *testing.T) {
-	if os.Geteuid() == 0 {
-		t.Skip("root may; TestWithoutRights runs this as nobody")
-	}
-	w, err := Open(0)
-	if err == nil {
-		w.Close()
-		t.Skip("this user may load BPF programs")
-	}
-	if !errors.Is(err, ErrUnavailable) || !errors.Is(err, os.ErrPermission) {
-		t.Errorf("error is %v, want ErrUnavailable and a missing right", err)
-	}
-}
-
-func BenchmarkOpen(b *testing.B) {
-	needRoot(b)
-	b.ReportAllocs()
-	for b.Loop() {
-		w, err := Open(0)
-		if err != nil {
-			b.Skip(err)
-		}
-		if err := w.Close(); err != nil {
-			b.Fatal(err)
 		}
 	}
 }
