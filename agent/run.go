@@ -9,6 +9,7 @@ import (
 	"maps"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/portaudit/portaudit/agent/audit"
@@ -244,6 +245,11 @@ func (l *loop) stop() error {
 	return errors.Join(err, l.save())
 }
 
+// appendAtOnce is how many records are written between two fsyncs, at the most:
+// the first audit of a large host has some ten thousand, and all of them at once
+// would take tens of megabytes.
+const appendAtOnce = 512
+
 // record writes events to the log, remembers that they were said, and alerts,
 // in this order: what an alert says is in the log, and a crash in between is
 // made good from the log at the next start.
@@ -251,8 +257,8 @@ func (l *loop) record(events []audit.Event) error {
 	for i := range events {
 		events[i].Time = time.Now()
 	}
-	if len(events) > 0 {
-		seq, err := l.Log.Append(events...)
+	for some := range slices.Chunk(events, appendAtOnce) {
+		seq, err := l.Log.Append(some...)
 		if err != nil {
 			return fmt.Errorf("write the audit log: %w", err)
 		}

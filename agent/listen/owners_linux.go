@@ -58,6 +58,7 @@ func (e *engine) walk(ctx context.Context) error {
 	if err := e.readHolders(ctx); err != nil {
 		return err
 	}
+	e.found, e.inodes = nil, map[uint64]bool{} // the next walk may be a minute away
 	e.settle(true)
 	if e.changed {
 		e.askManagers(ctx)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -84,6 +85,10 @@ func run(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, failure(sockets.Close())) }()
+	// A daemon that stays small matters more here than the processor time of its
+	// collector, which has nothing to do while nothing changes: with 12,000
+	// listeners the default of 100 takes 4 MB more (docs/performance.md).
+	debug.SetGCPercent(25)
 	reload, stop := reloads()
 	defer stop()
 	logger.Info("auditing", "interval", s.interval, "policy", p.Source, "log", s.logDir, "state", s.stateDir)
