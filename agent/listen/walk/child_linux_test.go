@@ -19,6 +19,10 @@ import (
 // childMode makes the test binary a process that holds sockets.
 const childMode = "PORTAUDIT_TEST_WALK"
 
+// quickExit spares a child that was built with the race detector the second that
+// it waits before it ends.
+const quickExit = "GORACE=atexit_sleep_ms=0"
+
 func TestMain(m *testing.M) {
 	mode, argument, _ := strings.Cut(os.Getenv(childMode), " ")
 	if mode == "" {
@@ -205,7 +209,7 @@ func findSelf() error {
 func child(t testing.TB, mode string, as *syscall.SysProcAttr, files ...*os.File) (pid int, lines []string) {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), childMode+"="+mode)
+	cmd.Env = append(os.Environ(), childMode+"="+mode, quickExit)
 	cmd.ExtraFiles, cmd.Stderr, cmd.SysProcAttr = files, os.Stderr, as
 	in, err := cmd.StdinPipe()
 	if err != nil {

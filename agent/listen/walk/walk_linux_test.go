@@ -290,7 +290,7 @@ func TestChurn(t *testing.T) {
 	churn.Go(func() {
 		for !stop.Load() {
 			cmd := exec.Command("/proc/self/exe")
-			cmd.Env = append(os.Environ(), childMode+"=brief")
+			cmd.Env = append(os.Environ(), childMode+"=brief", quickExit)
 			if err := cmd.Run(); err != nil {
 				t.Error(err)
 				return
