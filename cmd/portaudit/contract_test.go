@@ -180,6 +180,7 @@ func TestDocumentation(t *testing.T) {
 		"explain":  {"explain", `^(policy|coverage)\.|^ports\[\]\.|^supposed\.steps\[\]|^listeners\[\]\.(id|transport|address|port|interface|namespace|scope|first_seen|service|registry|known|site|privileged|ephemeral|dual_stack|multipath|authority|creator_uid|exposure|queued|backlog|owners|verdict|rule|findings)\b`},
 		"lookup":   {"registry lookup", `^$`},
 		"info":     {"registry info", `^ports\.`},
+		"status":   {"status", `^(policy|coverage)\.`},
 		"event":    {"Fields of a record", `^(policy|coverage|registry)\.|^owners\[\]`},
 	} {
 		rows, elsewhere := rowsOf(sections[test.heading]), regexp.MustCompile(test.elsewhere)

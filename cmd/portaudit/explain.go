@@ -343,7 +343,7 @@ func describeOwner(o audit.Owner) string {
 		text += ", in container " + o.Container[:min(12, len(o.Container))]
 	}
 	if o.Started != nil {
-		text += ", since " + o.Started.Local().Format("2006-01-02 15:04:05")
+		text += ", since " + local(*o.Started)
 	}
 	return text
 }

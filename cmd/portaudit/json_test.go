@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -65,13 +66,16 @@ func TestJSONOfScan(t *testing.T) {
 			lines := printed(t, append([]string{"scan", "--jsonl"}, options...)...)
 			var mine []string
 			for line := range bytes.Lines(lines) {
-				single.holds(t, line)
+				if err := single.schema.Validate(decode(t, line)); err != nil {
+					t.Errorf("%v\nin\n%s", err, line)
+				}
 				var l agent.Listener
 				if err := json.Unmarshal(line, &l); err != nil {
 					t.Fatal(err)
 				}
 				if l.Address == "127.0.0.1" && (int(l.Port) == tcp && l.Transport == "tcp" && l.Service == test.site || int(l.Port) == udp && l.Transport == "udp") {
 					mine = append(mine, l.Transport)
+					single.holds(t, line) // of a listener each: a host may have thousands
 				}
 			}
 			want := []string{"tcp", "udp"}
@@ -158,12 +162,14 @@ func TestJSONOfTheLog(t *testing.T) {
 	}()
 	path, mine := filepath.Join(dir, "audit.jsonl"), fmt.Sprintf(`"port":%d,`, port)
 	waitForRecord(t, path, audit.FindingRaised, mine)
+	holdsStatus(t, config, dir, true)
 	l.Close()
 	waitForRecord(t, path, audit.ListenerClosed, mine)
 	cancel()
 	if err := <-ended; err != nil {
 		t.Fatal(err)
 	}
+	holdsStatus(t, config, dir, false)
 	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -181,6 +187,46 @@ func TestJSONOfTheLog(t *testing.T) {
 		here := !slices.Contains([]string{audit.PolicyRejected, audit.ListenerChanged, audit.AuditFailed, audit.CoverageChanged}, kind)
 		if here && !seen[kind] {
 			t.Errorf("no record of %s:\n%s", kind, b)
+		}
+	}
+}
+
+// holdsStatus holds the status of a daemon of this process, or of none.
+func holdsStatus(t *testing.T, config, dir string, running bool) {
+	t.Helper()
+	b, err := output(t.Context(), config, "status", "--json", "--log-dir", dir, "--state-dir", dir)
+	if e := (exitError{}); err != nil && (!errors.As(err, &e) || e.err != nil) {
+		t.Fatal(err)
+	}
+	contractOf(t, "status").holds(t, b)
+	var s status
+	if err := json.Unmarshal(b, &s); err != nil {
+		t.Fatal(err)
+	}
+	if s.Running != running || s.Stopped == running || (s.PID != nil && *s.PID == os.Getpid()) != running || s.Coverage == nil {
+		t.Errorf("running is %t, and the status says\n%s", running, b)
+	}
+}
+
+// TestStatusExit holds what each exit code of status stands for.
+func TestStatusExit(t *testing.T) {
+	whole, partly := &audit.Coverage{Complete: true}, &audit.Coverage{}
+	for _, test := range []struct {
+		reason string
+		status status
+		want   int
+	}{
+		{"works and sees everything", status{Running: true, Coverage: whole}, exitOK},
+		{"does not work", status{Coverage: whole}, exitFailed},
+		{"nothing is known", status{}, exitFailed},
+		{"sees a part", status{Running: true, Coverage: partly}, exitFindings},
+		{"has not audited yet", status{Running: true}, exitFindings},
+		{"fails", status{Running: true, Coverage: whole, Failure: "no"}, exitFindings},
+		{"has a damaged log", status{Running: true, Coverage: whole, Problems: []string{"p"}}, exitFindings},
+	} {
+		var e exitError
+		if errors.As(test.status.exit(), &e); e.code != test.want {
+			t.Errorf("%s: exit code %d, want %d", test.reason, e.code, test.want)
 		}
 	}
 }

@@ -19,9 +19,9 @@ import (
 // Exit codes, a contract with scripts (docs/json.md).
 const (
 	exitOK       = 0
-	exitFailed   = 1 // the audit itself failed
+	exitFailed   = 1 // the audit itself failed; status: no daemon works
 	exitUsage    = 2 // wrong call, bad configuration or bad policy
-	exitFindings = 3 // scan --fail-on found something
+	exitFindings = 3 // scan --fail-on found something; status: something is wrong
 )
 
 func main() { os.Exit(execute()) }

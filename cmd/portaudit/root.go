@@ -22,7 +22,8 @@ Start with "portaudit scan". It changes nothing.`,
   portaudit scan --fail-on high      exit code 3 if something is: for scripts
   portaudit explain 8080             everything that is known of a port
   portaudit registry lookup ssh      what IANA says
-  portaudit run                      keep watching, and write the audit log`,
+  portaudit run                      keep watching, and write the audit log
+  portaudit status                   whether that works, and what it cannot see`,
 		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -31,7 +32,7 @@ Start with "portaudit scan". It changes nothing.`,
 	}
 	root.SetVersionTemplate("portaudit {{.Version}}\n")
 	root.PersistentFlags().StringVar(&s.config, "config", "", "configuration `FILE` (default "+defaultPaths().config+" if there is one)")
-	root.AddCommand(newScan(&s), newRun(&s), newExplain(&s), newRegistry(&s))
+	root.AddCommand(newScan(&s), newRun(&s), newStatus(&s), newExplain(&s), newRegistry(&s))
 	return root
 }
 

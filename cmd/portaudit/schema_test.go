@@ -28,6 +28,7 @@ var documents = map[string]reflect.Type{
 	"lookup":   reflect.TypeFor[[]entry](),
 	"info":     reflect.TypeFor[info](),
 	"event":    reflect.TypeFor[audit.Event](),
+	"status":   reflect.TypeFor[status](),
 }
 
 // schema compiles a schema of docs/schema.
@@ -148,7 +149,7 @@ func wrong(key string) (value any, has bool) {
 	case "transport", "scope", "range", "state", "verdict", "severity", "how",
 		"event", "change", "hides", "outcome", "authority", "class":
 		return "nonsense", true // these fields have their words listed
-	case "time", "started", "first_seen", "last_seen":
+	case "time", "started", "first_seen", "last_seen", "last_audit", "last":
 		return "2026-13-45T00:00:00Z", true
 	case "date":
 		return "2026-13-45", true

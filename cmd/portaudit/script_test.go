@@ -2,11 +2,16 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -27,6 +32,7 @@ func TestMain(m *testing.M) {
 //	waitfor FILE PATTERN          until a line of the file matches
 //	count N FILE PATTERN          exactly so many lines match
 //	hangup                        SIGHUP to the last program in the background
+//	exits CODE[,CODE] PROGRAM…    the program ends with one of the exit codes
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
@@ -47,6 +53,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"listen": listenCommand, "unlisten": unlistenCommand, "waitfor": waitFor, "count": count, "hangup": hangUp,
+			"exits": exits,
 		},
 	})
 }
@@ -111,6 +118,23 @@ func hangUp(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: hangup, with a program in the background")
 	}
 	ts.Check(commands[len(commands)-1].Process.Signal(syscall.SIGHUP))
+}
+
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE[,CODE] PROGRAM…")
+	}
+	code := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
+			ts.Fatalf("%v", err)
+		}
+		code = exit.ExitCode()
+	}
+	if !slices.Contains(strings.Split(args[0], ","), strconv.Itoa(code)) {
+		ts.Fatalf("exit code %d, want %s", code, args[0])
+	}
 }
 
 func count(ts *testscript.TestScript, neg bool, args []string) {

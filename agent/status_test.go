@@ -1,0 +1,143 @@
+package agent
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/portaudit/portaudit/agent/audit"
+)
+
+// TestReadStatus holds what the records of a log say of the agent, one after
+// the other.
+func TestReadStatus(t *testing.T) {
+	first, second := &audit.Policy{Source: "a"}, &audit.Policy{Source: "b"}
+	at := time.Date(2026, 11, 23, 4, 0, 0, 0, time.UTC)
+	steps := []struct {
+		reason string
+		event  audit.Event
+		want   Status
+	}{
+		{"it starts", audit.Event{Event: audit.AgentStarted, Program: "v1", Policy: first}, Status{Version: "v1", Policy: first}},
+		{"an audit fails", audit.Event{Event: audit.AuditFailed, Message: "no"}, Status{Version: "v1", Policy: first, Failure: "no"}},
+		{"a bad policy changes nothing", audit.Event{Event: audit.PolicyRejected, Policy: first, Message: "m"}, Status{Version: "v1", Policy: first, Failure: "no"}},
+		{"a policy is loaded", audit.Event{Event: audit.PolicyLoaded, Policy: second}, Status{Version: "v1", Policy: second, Failure: "no"}},
+		{"audits work again", audit.Event{Event: audit.CoverageChanged}, Status{Version: "v1", Policy: second}},
+		{"it stops", audit.Event{Event: audit.AgentStopped, Program: "v1"}, Status{Version: "v1", Policy: second, Stopped: true}},
+		{"another version starts", audit.Event{Event: audit.AgentStarted, Program: "v2", Policy: first}, Status{Version: "v2", Policy: first}},
+	}
+	dir, stateDir := t.TempDir(), t.TempDir()
+	log, err := audit.Open(dir, audit.Options{Host: "h", Boot: "b"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	var started time.Time
+	for i, step := range steps {
+		step.event.Time = at.Add(time.Duration(i) * time.Minute)
+		if step.event.Event == audit.AgentStarted {
+			started = step.event.Time
+		}
+		if _, err := log.Append(step.event); err != nil {
+			t.Fatal(err)
+		}
+		step.want.Started, step.want.Recorded, step.want.Records = started, step.event.Time, uint64(i+1)
+		got, err := ReadStatus(dir, stateDir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(step.want, got); diff != "" {
+			t.Errorf("%s: want (-), got (+):\n%s", step.reason, diff)
+		}
+	}
+}
+
+func TestReadStatusOfState(t *testing.T) {
+	dir := t.TempDir()
+	coverage := &audit.Coverage{Complete: true}
+	err := state{Version: stateVersion, Coverage: coverage, Tracks: map[string]track{
+		"a": {Confirmed: true, Raised: map[string]Finding{"1": {}, "2": {}}},
+		"b": {Confirmed: true},
+		"c": {}, // not reported yet
+	}}.save(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	written := time.Now().Add(-time.Hour).UTC().Truncate(time.Second)
+	if err := os.Chtimes(filepath.Join(dir, stateFile), written, written); err != nil {
+		t.Fatal(err)
+	}
+	got, err := ReadStatus(t.TempDir(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Status{Coverage: coverage, Listeners: 2, Findings: 2, LastAudit: written}
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("want (-), got (+):\n%s", diff)
+	}
+}
+
+// TestReadStatusOfDamage holds that what is wrong is said, and the rest too.
+func TestReadStatusOfDamage(t *testing.T) {
+	dir := t.TempDir()
+	log, err := audit.Open(dir, audit.Options{Host: "h", Boot: "b"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := log.Append(audit.Event{Event: audit.AgentStarted, Program: "v1"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "audit.jsonl")
+	record, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		reason  string
+		log     string
+		state   string
+		problem string
+	}{
+		{"a record that is being written", string(record) + `{"schema":1`, "", ""},
+		{"a record that is there twice", string(record) + string(record), "", "record 2: "},
+		{"a line that is no record", string(record) + "x\x1b\n", "", "record 2: it is no record"},
+		{"a state of another version", string(record), `{"version":7}`, "the state cannot be read: "},
+		{"a torn state", string(record), `{"version":1,`, "the state cannot be read: "},
+	}
+	for _, tt := range tests {
+		t.Run(tt.reason, func(t *testing.T) {
+			stateDir := t.TempDir()
+			if err := os.WriteFile(path, []byte(tt.log), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if tt.state != "" {
+				if err := os.WriteFile(filepath.Join(stateDir, stateFile), []byte(tt.state), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s, err := ReadStatus(dir, stateDir)
+			if err != nil || s.Version != "v1" || s.Records != 1 {
+				t.Errorf("%+v, %v", s, err)
+			}
+			said := strings.Join(s.Problems, "; ")
+			if (said == "") != (tt.problem == "") || !strings.Contains(said, tt.problem) || strings.Contains(said, "\x1b") {
+				t.Errorf("the problems are %q, want %q", said, tt.problem)
+			}
+		})
+	}
+}
+
+func TestReadStatusOfNothing(t *testing.T) {
+	got, err := ReadStatus(filepath.Join(t.TempDir(), "none"), filepath.Join(t.TempDir(), "none"))
+	if err != nil || !cmp.Equal(got, Status{}) {
+		t.Errorf("%+v, %v, want nothing", got, err)
+	}
+}
