@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -31,9 +32,33 @@ Start with "portaudit scan". It changes nothing.`,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetVersionTemplate("portaudit {{.Version}}\n")
+	root.SetUsageTemplate(strings.NewReplacer(
+		".FlagUsages", fmt.Sprintf(".FlagUsagesWrapped %d", textWidth),
+		" for more information about a command.", " for more.",
+	).Replace(root.UsageTemplate()))
 	root.PersistentFlags().StringVar(&s.config, "config", "", "configuration `FILE` (default "+defaultPaths().config+" if there is one)")
 	root.AddCommand(newScan(&s), newRun(&s), newStatus(&s), newExplain(&s), newRegistry(&s))
+	root.InitDefaultCompletionCmd()
+	fitHelp(root)
 	return root
+}
+
+// fitHelp breaks the lines of help that are too long for a terminal: cobra's
+// own commands have some.
+func fitHelp(c *cobra.Command) {
+	lines := strings.Split(c.Long, "\n")
+	for i, line := range lines {
+		if len(line) <= textWidth {
+			continue
+		}
+		if at := strings.LastIndexByte(line[:textWidth], ' '); at > 0 {
+			lines[i] = line[:at] + "\n" + line[at+1:]
+		}
+	}
+	c.Long = strings.Join(lines, "\n")
+	for _, sub := range c.Commands() {
+		fitHelp(sub)
+	}
 }
 
 // knownCommand refuses the name of a command that does not exist, and suggests

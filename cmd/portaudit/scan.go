@@ -45,7 +45,7 @@ Exit codes: 0 nothing found at the --fail-on level, 1 the audit itself failed,
 	c.Flags().BoolVar(&f.json, "json", false, "print one JSON document (docs/json.md)")
 	c.Flags().BoolVar(&f.lines, "jsonl", false, "print one JSON object a listener, one a line")
 	c.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "say how it was looked for, and from where each can be reached")
-	c.Flags().StringVar(&f.failOn, "fail-on", "", "exit with 3 on findings of this `SEVERITY` or above:\nlow, medium, high, critical")
+	c.Flags().StringVar(&f.failOn, "fail-on", "", "exit with 3 on findings of this `SEVERITY` or above: low, medium, high, critical")
 	c.MarkFlagsMutuallyExclusive("json", "jsonl", "verbose") // JSON has all of it anyway
 	s.policyFlag(c)
 	s.stateFlag(c)

@@ -83,7 +83,7 @@ func (s *settings) overlayFlag(c *cobra.Command) {
 }
 
 func (s *settings) sourceFlag(c *cobra.Command) {
-	c.Flags().StringVar(&s.source, "source", "auto", "how owners are found: auto, bpf, proc or gopsutil")
+	c.Flags().StringVar(&s.source, "source", "auto", "find owners by this `WAY`: auto, bpf, proc or gopsutil")
 }
 
 // resolve returns the settings with the configuration file and the defaults

@@ -24,8 +24,8 @@ cannot see. It reads the log and the state of the daemon, and checks the chain
 of the log. It changes nothing.
 
 Exit codes: 0 the daemon works and sees everything, 1 it does not work or that
-cannot be told, 2 wrong call, 3 it works, but something is wrong: it does not see
-everything, its last audit failed, or its log or state is damaged.`,
+cannot be told, 2 wrong call, 3 it works, but something is wrong: it does not
+see everything, its last audit failed, or its log or state is damaged.`,
 		Example: `  sudo portaudit status
   sudo portaudit status --json | jq .coverage.gaps
   portaudit status --log-dir ./log --state-dir ./state`,
