@@ -110,8 +110,8 @@ type Finding struct {
 	Rule     string `json:"rule"`
 	Severity string `json:"severity"`
 	Message  string `json:"message"`
-	Why      string `json:"why"`
-	Fix      string `json:"fix"`
+	Why      string `json:"why,omitempty"`
+	Fix      string `json:"fix,omitempty"`
 }
 
 // ReportFinding is a finding once for the whole report, with the ids of the
