@@ -15,7 +15,7 @@ import (
 // fewFiles is the number of open files of a host up to which one look at the
 // links of all descriptors is over sooner than a BPF program is loaded
 // (docs/performance.md).
-const fewFiles = 7000
+const fewFiles = 3000
 
 // choose picks the way in which owners are found, and notes why.
 func (e *engine) choose() error {
