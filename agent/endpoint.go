@@ -69,10 +69,7 @@ func endpointPhrase(l Listener) string {
 	case registry.Raw.String():
 		text = "a raw socket for IP protocol " + PortText(l) + " on " + placeText(l)
 	case registry.Packet.String():
-		if text = "a packet socket for EtherType " + PortText(l); l.Port == everyFrame {
-			text = "a packet socket for all frames"
-		}
-		return text + " on " + placeText(l)
+		return "a packet socket for EtherType " + PortText(l) + " on " + placeText(l)
 	case registry.VSOCK.String():
 		return "port " + PortText(l) + "/vsock for " + placeText(l)
 	default:
@@ -83,9 +80,6 @@ func endpointPhrase(l Listener) string {
 	}
 	return text
 }
-
-// everyFrame is the EtherType for all of them: ETH_P_ALL of linux/if_ether.h.
-const everyFrame = 0x0003
 
 // protocolName names what a raw or packet socket takes; "" if it has no name
 // here. The IP protocols are those of IANA's protocol-numbers registry, the
@@ -101,7 +95,7 @@ func protocolName(transport string, number uint32) string {
 		}[number]
 	case registry.Packet.String():
 		return map[uint32]string{
-			everyFrame: "all frames", 0x0004: "802.2", 0x0800: "ipv4", 0x0806: "arp", 0x22f0: "avtp", 0x8100: "vlan",
+			0: "no frames", 0x0003: "all frames", 0x0004: "802.2", 0x0800: "ipv4", 0x0806: "arp", 0x22f0: "avtp", 0x8100: "vlan",
 			0x86dd: "ipv6", 0x8847: "mpls", 0x8863: "pppoe discovery", 0x8864: "pppoe", 0x888e: "eapol",
 			0x88c7: "wlan preauth", 0x88cc: "lldp", 0x88e5: "macsec", 0x88f7: "ptp", 0x8902: "cfm", 0x890d: "tdls",
 		}[number]

@@ -66,13 +66,13 @@ func writeTable(b *strings.Builder, s screen, r agent.Report) {
 	}
 	elsewhere := slices.ContainsFunc(r.Listeners, func(l agent.Listener) bool { return l.Namespace != listen.HostNamespace })
 	if elsewhere {
-		columns = slices.Insert(columns, 0, column{title: "NAMESPACE", min: 9})
+		columns = slices.Insert(columns, 0, column{title: "NAMESPACE", min: 7})
 	}
 	var colour []string
 	for _, l := range r.Listeners {
 		for i, row := range tableRows(l) {
 			if elsewhere {
-				row = slices.Insert(row, 0, l.Namespace)
+				row = slices.Insert(row, 0, namespaceText(s, l.Namespace))
 			}
 			for c := range columns {
 				cell := row[c]
@@ -85,6 +85,18 @@ func writeTable(b *strings.Builder, s screen, r agent.Report) {
 		}
 	}
 	layOut(b, s, columns, colour)
+}
+
+// namespaceText is the label of a namespace for a column. On a terminal the
+// kernel's names, net:[4026532201], are told by their last digits: the first
+// ones are the same for all.
+func namespaceText(s screen, label string) string {
+	const few = 6
+	number, kernels := strings.CutPrefix(strings.TrimSuffix(label, "]"), "net:[")
+	if s.width == 0 || !kernels || len(number) <= few {
+		return label
+	}
+	return "…" + number[len(number)-few:]
 }
 
 func ownerColumn(title string) bool { return title == "PID" || title == "PROGRAM" || title == "USER" }
@@ -170,9 +182,9 @@ func layOut(b *strings.Builder, s screen, columns []column, colour []string) {
 	}
 }
 
-// fit returns the widths of the columns. On a terminal that is too narrow, the
-// widest column that may be cut is made smaller, again and again; in a pipe
-// nothing is cut.
+// fit returns the widths of the columns; in a pipe nothing is cut. On a terminal
+// that is too narrow, columns are cut to their least widths, and if that is not
+// enough, to a few letters.
 func fit(s screen, columns []column) []int {
 	widths := make([]int, len(columns))
 	total := 2 * (len(columns) - 1)
@@ -183,10 +195,22 @@ func fit(s screen, columns []column) []int {
 		}
 		total += widths[c]
 	}
-	for s.width > 0 && total > s.width {
+	if s.width > 0 {
+		const few = 4
+		excess := narrow(widths, total-s.width, func(c int) int { return columns[c].min })
+		narrow(widths, excess, func(c int) int { return min(columns[c].min, few) })
+	}
+	return widths
+}
+
+// narrow makes the widest column smaller, again and again, until the excess is
+// gone or no column is above its least width, 0: not to be cut. It returns the
+// excess that is left.
+func narrow(widths []int, excess int, least func(column int) int) int {
+	for ; excess > 0; excess-- {
 		widest := -1
-		for c, col := range columns {
-			if col.min > 0 && widths[c] > col.min && (widest < 0 || widths[c] > widths[widest]) {
+		for c, w := range widths {
+			if least(c) > 0 && w > least(c) && (widest < 0 || w > widths[widest]) {
 				widest = c
 			}
 		}
@@ -194,9 +218,8 @@ func fit(s screen, columns []column) []int {
 			break
 		}
 		widths[widest]--
-		total--
 	}
-	return widths
+	return excess
 }
 
 func writeFindings(b *strings.Builder, s screen, r agent.Report) {

@@ -25,11 +25,33 @@ func wide() agent.Report {
 func TestTableFitsTheTerminal(t *testing.T) {
 	for _, width := range []int{80, 100, 200} {
 		var b strings.Builder
-		writeTable(&b, screen{width: width}, wide())
+		r := wide()
+		writeTable(&b, screen{width: width}, r)
+		r.Listeners[0].Namespace, r.Listeners[0].Transport = "net:[4026532201]", "udplite"
+		writeTable(&b, screen{width: width}, r)
 		for line := range strings.Lines(b.String()) {
 			if w := runewidth.StringWidth(strings.TrimSuffix(line, "\n")); w > width {
 				t.Errorf("at %d columns a line takes %d: %s", width, w, line)
 			}
+		}
+	}
+}
+
+func TestNamespaceText(t *testing.T) {
+	tests := []struct {
+		width       int
+		label, want string
+	}{
+		{80, "net:[4026532201]", "…532201"},
+		{0, "net:[4026532201]", "net:[4026532201]"},
+		{80, "host", "host"},
+		{80, "netns:blue-and-long", "netns:blue-and-long"},
+		{80, "net:[1]", "net:[1]"},
+		{80, "", ""},
+	}
+	for _, tt := range tests {
+		if got := namespaceText(screen{width: tt.width}, tt.label); got != tt.want {
+			t.Errorf("at width %d %q is %q, want %q", tt.width, tt.label, got, tt.want)
 		}
 	}
 }
