@@ -42,6 +42,9 @@ func capabilitiesOf(o listen.Owner) *audit.Capabilities {
 		return nil
 	}
 	c := &audit.Capabilities{Effective: capabilityNames(o.Effective), Permitted: capabilityNames(o.Permitted)}
+	if o.Effective == o.Permitted {
+		c.Permitted = nil // the rule: it is told once
+	}
 	if c.Effective == nil && c.Permitted == nil {
 		return nil
 	}
@@ -49,18 +52,23 @@ func capabilitiesOf(o listen.Owner) *audit.Capabilities {
 }
 
 // capabilityNames names the capabilities of a set by their order; nil of an
-// empty set and of a full one.
+// empty set and of a full one. Of a set that lacks few, as that of root in a
+// container, it names those: "ALL", then each with a "-" before it.
 func capabilityNames(set uint64) []string {
 	if set == 0 || fullSet(set) {
 		return nil
 	}
-	var names []string
+	sign, names := "", []string(nil)
+	if bits.OnesCount64(set) > oldestFull/2 {
+		full := uint64(1)<<max(bits.Len64(set), oldestFull) - 1
+		sign, names, set = "-", []string{"ALL"}, full&^set
+	}
 	known := capabilities()
 	for ; set != 0; set &= set - 1 {
 		if n := bits.TrailingZeros64(set); n < len(known) {
-			names = append(names, "CAP_"+known[n])
+			names = append(names, sign+"CAP_"+known[n])
 		} else {
-			names = append(names, "CAP_"+strconv.Itoa(n)) // of a kernel that is newer than the table
+			names = append(names, sign+"CAP_"+strconv.Itoa(n)) // of a kernel that is newer than the table
 		}
 	}
 	return names

@@ -190,6 +190,8 @@ func TestCapabilityNames(t *testing.T) {
 		{"what Docker leaves root", 0xa80425fb, "CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER CAP_FSETID CAP_KILL CAP_SETGID CAP_SETUID CAP_SETPCAP " +
 			"CAP_NET_BIND_SERVICE CAP_NET_RAW CAP_SYS_CHROOT CAP_MKNOD CAP_AUDIT_WRITE CAP_SETFCAP"},
 		{"one that is newer than the table", 1 << 41, "CAP_41"},
+		{"root that lacks one", (1<<41 - 1) &^ (1 << 24), "ALL -CAP_SYS_RESOURCE"},
+		{"root that lacks the last", 1<<37 - 1, "ALL -CAP_AUDIT_READ"},
 		{"every bit", ^uint64(0), ""},
 	}
 	for _, tt := range tests {

@@ -170,6 +170,18 @@ func (e *engine) orphans() bool {
 	return false
 }
 
+// ownerless reports whether a socket has no holder.
+func (e *engine) ownerless() bool {
+	for _, s := range e.spaces {
+		for _, k := range s.known {
+			if e.inodes[uint64(k.row.Inode)] && len(e.holdings(k)) == 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // holdings returns who holds the socket of k, of what was found.
 func (e *engine) holdings(k *entry) []holding {
 	inode := uint64(k.row.Inode)
@@ -186,7 +198,7 @@ func (e *engine) assign() {
 	now := time.Now()
 	all := make([]holder, 0, len(e.found))
 	clear(e.held)
-	if e.finder.everywhere() && e.orphans() {
+	if e.finder.everywhere() && e.ownerless() {
 		// A walk in the kernel does not ask the processes, but a host that hides
 		// one from root may hide it from BPF too, and then a socket without a
 		// holder is not the kernel's own. Who does not show its namespace does

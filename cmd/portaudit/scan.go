@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -90,6 +91,9 @@ func scan(c *cobra.Command, s settings) (agent.Report, error) {
 // scanOptions reads everything that one audit works with; done gives back what
 // it took.
 func scanOptions(s settings) (o agent.ScanOptions, done func() error, err error) {
+	// The program ends before what it took is worth collecting: on a host with
+	// ten thousand listeners the collector would take a fifth of the time.
+	debug.SetGCPercent(400)
 	s, err = s.resolve()
 	if err != nil {
 		return o, nil, usage(err)
@@ -121,7 +125,7 @@ func hostName() string {
 func printReport(w io.Writer, r agent.Report, f scanFlags, took time.Duration) error {
 	switch {
 	case f.json:
-		return printJSON(w, r)
+		return printDocument(w, r)
 	case f.lines:
 		encoder := json.NewEncoder(w)
 		encoder.SetEscapeHTML(false)
