@@ -23,6 +23,7 @@ func classify(s listen.Socket, ns listen.Namespace, catalog *registry.Catalog) c
 	if s.Exposure.Reach != listen.ReachUnknown {
 		c.facts.Reach = s.Exposure.Reach.String()
 	}
+	c.facts.Owners = make([]policy.Owner, 0, len(s.Owners))
 	for _, o := range s.Owners {
 		c.facts.Owners = append(c.facts.Owners, policyOwner(o))
 	}

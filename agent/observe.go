@@ -28,7 +28,7 @@ type observation struct {
 // observe classifies and decides every socket of a snapshot.
 func observe(s listen.Snapshot, catalog *registry.Catalog, p *policy.Policy) observation {
 	o := observation{
-		time: s.Time.UTC(), listeners: []Listener{}, coverage: coverageOf(s.Coverage),
+		time: s.Time.UTC(), listeners: make([]Listener, 0, len(s.Sockets)), coverage: coverageOf(s.Coverage),
 		read: map[string]bool{}, blind: s.Coverage.Hidden(listen.HidesSockets),
 	}
 	rules := rulesOf(s)
@@ -63,7 +63,7 @@ func listener(c classified, d policy.Decision, at time.Time, commandLines bool) 
 		Privileged: boolOf(c.facts.Privileged), Ephemeral: boolOf(c.facts.Ephemeral),
 		DualStack: answerOf(s.DualStack), Multipath: answerOf(s.Multipath), Authority: c.facts.Authority,
 		Exposure: exposureOf(s.Exposure), Queued: s.Queued, Backlog: s.Backlog,
-		Owners: []audit.Owner{}, Verdict: d.Verdict.String(), Rule: d.Rule, Findings: []Finding{},
+		Owners: make([]audit.Owner, 0, len(s.Owners)), Verdict: d.Verdict.String(), Rule: d.Rule, Findings: []Finding{},
 	}
 	if s.Creator.Known {
 		l.Creator = &s.Creator.ID

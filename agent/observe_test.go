@@ -153,7 +153,7 @@ func TestOwnerOf(t *testing.T) {
 	if document[0].OwnerDetail != nil {
 		t.Error("evidence has what only a scan tells")
 	}
-	tellMore(document, []listen.Owner{o})
+	details{}.add(document, []listen.Owner{o})
 	pid, parent, user, login, isTrue, isFalse := 7, 2, uint32(1), uint32(1000), true, false
 	want := audit.Owner{
 		PID: &pid, Executable: "/bin/x", Deleted: &isTrue, Replaced: &isFalse, Memory: true, SHA256: "ab" + strings.Repeat("0", 62),
@@ -169,7 +169,7 @@ func TestOwnerOf(t *testing.T) {
 		t.Errorf("want (-), got (+):\n%s", diff)
 	}
 	nobody := []audit.Owner{ownerOf(listen.Owner{}, false)}
-	tellMore(nobody, []listen.Owner{{}})
+	details{}.add(nobody, []listen.Owner{{}})
 	if !cmp.Equal(nobody[0], audit.Owner{}) {
 		t.Errorf("of nobody something is told: %+v", nobody[0])
 	}
@@ -240,6 +240,8 @@ func TestScanTellsMore(t *testing.T) {
 	s := listen.Snapshot{Time: time.Now(), Sockets: []listen.Socket{
 		{Transport: registry.TCP, Port: 1, Owners: []listen.Owner{{PID: 1, Cgroup: "/1"}, {How: listen.Denied}}},
 		{Transport: registry.TCP, Port: 2, Owners: []listen.Owner{{PID: 2, Cgroup: "/2"}}},
+		{Transport: registry.TCP, Port: 3, Owners: []listen.Owner{{PID: 1, Start: 7, Cgroup: "/another with the same pid"}}},
+		{Transport: registry.TCP, Port: 4, Owners: []listen.Owner{{PID: 2, Cgroup: "/2", Inherits: listen.Yes}}},
 	}}
 	o := ScanOptions{
 		List:    func(context.Context) (listen.Snapshot, error) { return s, nil },
@@ -259,6 +261,9 @@ func TestScanTellsMore(t *testing.T) {
 				t.Errorf("port %d: control group %q, want %q", l.Port, got, want)
 			}
 		}
+	}
+	if inherits := report.Listeners[3].Owners[0].Inherits; inherits == nil || !*inherits || report.Listeners[1].Owners[0].Inherits != nil {
+		t.Error("what a process is to one socket is told of another one")
 	}
 	if report.Listeners[0].Owners[1].OwnerDetail != nil {
 		t.Error("an owner that could not be seen has details")

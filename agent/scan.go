@@ -29,11 +29,11 @@ func Scan(ctx context.Context, o ScanOptions) (Report, error) {
 		return Report{}, err
 	}
 	seen := observe(snapshot, o.Catalog, o.Policy)
-	sights := firstSights(o.StateDir)
+	sights, more := firstSights(o.StateDir), details{}
 	for i := range seen.listeners {
 		l := &seen.listeners[i]
 		l.FirstSeen = sights(*l)
-		tellMore(l.Owners, snapshot.Sockets[i].Owners)
+		more.add(l.Owners, snapshot.Sockets[i].Owners)
 	}
 	return report(seen, o.Host, o.Policy), nil
 }
@@ -73,14 +73,14 @@ func Explain(ctx context.Context, o ScanOptions, asked func(Listener) bool) ([]E
 	if err != nil {
 		return nil, audit.Coverage{}, err
 	}
-	rules, sights := rulesOf(snapshot), firstSights(o.StateDir)
+	rules, sights, more := rulesOf(snapshot), firstSights(o.StateDir), details{}
 	explanations := []Explanation{}
 	for _, s := range snapshot.Sockets {
 		c := classify(s, rules[s.Namespace], o.Catalog)
 		l := listener(c, o.Policy.Decide(c.facts), snapshot.Time, o.Policy.CommandLines)
 		if asked(l) {
 			l.FirstSeen = sights(l)
-			tellMore(l.Owners, s.Owners)
+			more.add(l.Owners, s.Owners)
 			explanations = append(explanations, Explanation{Listener: l, Steps: steps(o.Policy.Explain(c.facts))})
 		}
 	}
