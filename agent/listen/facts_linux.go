@@ -41,37 +41,51 @@ type programFacts struct {
 }
 
 // programs finds out about the files of processes that were just read, once
-// for each.
+// for each. The digests are computed meanwhile on another core; that goroutine
+// has ended when it returns.
 func (e *engine) programs(ctx context.Context, pids []int32, read []processFacts) map[program]programFacts {
 	facts := map[program]programFacts{}
+	runs := map[program]int32{}     // a process that runs it
 	wanted := map[fileID][]string{} // paths by root
 	roots := map[fileID]int32{}     // a process that has the root
 	for i, p := range read {
 		key := programOf(p)
-		if _, done := facts[key]; done || p.owner.Executable == "" {
+		if _, done := runs[key]; done || p.owner.Executable == "" {
 			continue
 		}
-		var f programFacts
-		dir := e.root + "/" + strconv.Itoa(int(pids[i]))
-		f.writable = worldWritable(dir+"/root", p.owner.Executable, p.mode)
-		f.sum, f.pending = e.digest(ctx, dir+"/exe", p.exe)
-		facts[key] = f
+		runs[key] = pids[i]
+		facts[key] = programFacts{writable: worldWritable(e.directory(pids[i])+"/root", p.owner.Executable, p.mode)}
 		if p.owner.Memory != Yes && p.root != (fileID{}) {
 			wanted[p.root] = append(wanted[p.root], p.owner.Executable)
 			roots[p.root] = pids[i]
 		}
 	}
-	for root, paths := range wanted {
-		owners := e.packages(root, roots[root], paths)
-		for key, f := range facts {
-			if pkg, ok := owners[key.path]; ok && key.root == root {
-				f.pkg = Package{Manager: pkg.Manager, Name: pkg.Name, Version: pkg.Version}
-				facts[key] = f
-			}
+	digests := make(chan map[program]programFacts)
+	go func() {
+		sums := map[program]programFacts{}
+		for key, pid := range runs {
+			sum, pending := e.digest(ctx, e.directory(pid)+"/exe", key.exe)
+			sums[key] = programFacts{sum: sum, pending: pending}
 		}
+		digests <- sums
+	}()
+	packages := map[fileID]map[string]software.Package{}
+	for root, paths := range wanted {
+		packages[root] = e.packages(root, roots[root], paths)
+	}
+	for key, d := range <-digests {
+		f := facts[key]
+		f.sum, f.pending = d.sum, d.pending
+		if pkg, ok := packages[key.root][key.path]; ok {
+			f.pkg = Package{Manager: pkg.Manager, Name: pkg.Name, Version: pkg.Version}
+		}
+		facts[key] = f
 	}
 	return facts
 }
+
+// directory is that of a process in /proc.
+func (e *engine) directory(pid int32) string { return e.root + "/" + strconv.Itoa(int(pid)) }
 
 func programOf(p processFacts) program { return program{p.exe, p.root, p.owner.Executable} }
 
