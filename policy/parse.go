@@ -220,9 +220,9 @@ func (d *decoder) sentence(n *yaml.Node, placeholders bool) string {
 		return ""
 	}
 	if placeholders {
-		for _, p := range placeholder.FindAllString(text, -1) {
-			if name := p[1 : len(p)-1]; !slices.Contains(Placeholders(), name) {
-				d.errorf(n, "unknown placeholder %s%s", p, suggest(name, Placeholders()))
+		for _, name, rest := cutPlaceholder(text); name != ""; _, name, rest = cutPlaceholder(rest) {
+			if !slices.Contains(Placeholders(), name) {
+				d.errorf(n, "unknown placeholder {%s}%s", name, suggest(name, Placeholders()))
 			}
 		}
 	}

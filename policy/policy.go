@@ -1,7 +1,5 @@
 package policy
 
-import "regexp"
-
 // Policy is a compiled policy. It is immutable and may be used concurrently.
 type Policy struct {
 	Source       string // where it came from
@@ -46,10 +44,6 @@ type condition struct {
 	inner *match                         // of a "not", which has no value and want of its own
 	port  bool                           // whether it asks for a fact about a port
 }
-
-// placeholder matches what Expand replaces, and what a mistyped one of these
-// looks like: {risk-name} and {port1} are mistakes, {} and {a b} are not.
-var placeholder = regexp.MustCompile(`\{[A-Za-z_][A-Za-z0-9_-]*\}`)
 
 // The texts of the default verdict's finding.
 const (

@@ -144,27 +144,6 @@ func TestExplainOrder(t *testing.T) {
 	}
 }
 
-func TestExpand(t *testing.T) {
-	value := func(name string) string { return "<" + name + "{port}>" }
-	tests := []struct{ text, want, reason string }{
-		{"no placeholder", "no placeholder", ""},
-		{"{port}/{transport}", "<port{port}>/<transport{port}>", "what a value holds is not replaced"},
-		{"{Port} {nothing} {} { port }", "{Port} {nothing} {} { port }", "what is no placeholder stays"},
-		{"{{port}}", "{<port{port}>}", "braces around"},
-		{"{port", "{port", "an open brace"},
-	}
-	for _, test := range tests {
-		if got := Expand(test.text, value); got != test.want {
-			t.Errorf("%q is %q, want %q (%s)", test.text, got, test.want, test.reason)
-		}
-	}
-	for _, name := range Placeholders() {
-		if got := Expand("{"+name+"}", strings.ToUpper); got != strings.ToUpper(name) {
-			t.Errorf("{%s} is %q", name, got)
-		}
-	}
-}
-
 // BenchmarkDecide decides on a listener that the last of 200 rules allows, most
 // of which ask for a port, as policies do.
 func BenchmarkDecide(b *testing.B) {
