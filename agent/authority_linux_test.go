@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/portaudit/portaudit/agent/listen"
+	"github.com/portaudit/portaudit/policy"
 	"github.com/portaudit/portaudit/registry"
 )
 
@@ -125,7 +126,7 @@ func TestAuthorityOfProcesses(t *testing.T) {
 				t.Fatalf("process %d on port %d is not in the snapshot", pid, port)
 			}
 			k := s.Sockets[i]
-			if got := authority(k, rulesOf(s)[k.Namespace]); got != tt.want {
+			if got := authority(k, newClassifier(s, nil, &policy.Policy{}, false).rules[k.Namespace]); got != tt.want {
 				t.Errorf("authority is %q, want %q: creator %+v, owners %+v", got, tt.want, k.Creator, k.Owners)
 			}
 		})

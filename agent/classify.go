@@ -9,28 +9,44 @@ import (
 // classified is a socket with all that a policy may ask of it.
 type classified struct {
 	socket   listen.Socket
+	owners   ownership
 	registry registry.Facts
 	facts    policy.Listener
 }
 
-// classify puts the socket of namespace ns beside what the catalog says of its
-// port. A raw, packet or vsock socket has none that IANA assigns: neither the
-// registry nor the namespace's rules for ports apply to it.
-func classify(s listen.Socket, ns listen.Namespace, catalog *registry.Catalog) classified {
-	c := classified{socket: s, facts: policy.Listener{
+// classifier classifies the sockets of one snapshot.
+type classifier struct {
+	catalog *registry.Catalog
+	rules   map[string]listen.Namespace // by label
+	owners  ownerships
+}
+
+// newClassifier returns the classifier of a snapshot; detailed, it also makes
+// the documents of what a scan tells of owners and the log does not keep.
+func newClassifier(s listen.Snapshot, catalog *registry.Catalog, p *policy.Policy, detailed bool) classifier {
+	c := classifier{catalog: catalog, rules: map[string]listen.Namespace{}, owners: newOwnerships(p.CommandLines, detailed)}
+	for _, ns := range s.Namespaces {
+		c.rules[ns.Label] = ns
+	}
+	return c
+}
+
+// classify puts a socket beside what the catalog says of its port. A raw,
+// packet or vsock socket has none that IANA assigns: neither the registry nor
+// the namespace's rules for ports apply to it.
+func (by classifier) classify(s listen.Socket) classified {
+	ns := by.rules[s.Namespace]
+	c := classified{socket: s, owners: by.owners.of(s.Owners), facts: policy.Listener{
 		Transport: s.Transport, Port: s.Port, Scope: policy.ScopeOf(s.Address), Authority: authority(s, ns),
 	}}
+	c.facts.Owners = c.owners.facts
 	if s.Exposure.Reach != listen.ReachUnknown {
 		c.facts.Reach = s.Exposure.Reach.String()
-	}
-	c.facts.Owners = make([]policy.Owner, 0, len(s.Owners))
-	for _, o := range s.Owners {
-		c.facts.Owners = append(c.facts.Owners, policyOwner(o))
 	}
 	if !ported(s.Transport) {
 		return c
 	}
-	c.registry = catalog.Describe(s.Port, s.Transport)
+	c.registry = by.catalog.Describe(s.Port, s.Transport)
 	c.facts.State, c.facts.Names = c.registry.State, c.registry.Names
 	c.facts.Privileged, c.facts.Ephemeral = policyAnswer(ns.Privileged(s.Port)), policyAnswer(ns.InEphemeral(s.Port))
 	if use := c.registry.Common; use != nil {
@@ -50,20 +66,5 @@ func policyAnswer(a listen.Answer) policy.Answer {
 		return policy.No
 	default:
 		return policy.Unknown
-	}
-}
-
-func policyOwner(o listen.Owner) policy.Owner {
-	deleted := policyAnswer(o.Deleted)
-	if o.Replaced == listen.Yes {
-		deleted = policy.No // an upgrade: the program is there, in a newer version
-	}
-	unit := o.Unit
-	if unit == "" && len(o.Services) == 1 {
-		unit = o.Services[0] // of several it is not known which one has the socket
-	}
-	return policy.Owner{
-		How: o.How.String(), User: o.User, Root: root(o), Executable: o.Executable,
-		Deleted: deleted, WorldWritable: policyAnswer(o.WorldWritable), Unit: unit,
 	}
 }

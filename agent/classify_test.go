@@ -45,8 +45,9 @@ func TestClassifyKeepsFactsApart(t *testing.T) {
 	ns := listen.Namespace{Label: listen.HostNamespace, UnprivilegedStart: 1024, StartKnown: true,
 		Ephemeral: listen.PortRange{First: 32768, Last: 60999}, EphemeralKnown: true}
 	port := func(p registry.Port) policy.Listener {
-		s := listen.Socket{Transport: registry.TCP, Port: p, Address: netip.MustParseAddr("10.0.0.1")}
-		return classify(s, ns, &catalog).facts
+		s := listen.Socket{Namespace: ns.Label, Transport: registry.TCP, Port: p, Address: netip.MustParseAddr("10.0.0.1")}
+		by := newClassifier(listen.Snapshot{Namespaces: []listen.Namespace{ns}}, &catalog, &policy.Policy{}, false)
+		return by.classify(s).facts
 	}
 	if l := port(40000); l.State != registry.Assigned || l.Ephemeral != policy.Yes {
 		t.Errorf("40000 is registered and in this host's range for automatic binds, both: %+v", l)

@@ -8,31 +8,6 @@ import (
 	"github.com/portaudit/portaudit/agent/listen"
 )
 
-// details are the documents of what a scan tells of owners and the log does not
-// keep, each made once for all sockets of a process.
-type details map[detailKey]*audit.OwnerDetail
-
-// detailKey tells apart what details differ by within one snapshot: the
-// process, and what it is to the socket.
-type detailKey struct {
-	pid                                      int
-	start                                    uint64
-	inherits, namespaceOwner, bindCapability listen.Answer
-}
-
-// add adds to the documents of owners what else is known of them.
-func (d details) add(documents []audit.Owner, owners []listen.Owner) {
-	for i, o := range owners {
-		key := detailKey{o.PID, o.Start, o.Inherits, o.NamespaceOwner, o.BindCapability}
-		detail, made := d[key]
-		if !made {
-			detail = detailOf(o)
-			d[key] = detail
-		}
-		documents[i].OwnerDetail = detail
-	}
-}
-
 // detailOf makes the document of what is known of an owner beside the evidence;
 // nil of an owner that is no process.
 func detailOf(o listen.Owner) *audit.OwnerDetail {

@@ -3,8 +3,8 @@ package agent
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/portaudit/portaudit/agent/audit"
@@ -67,17 +67,22 @@ func unresolved(owners []audit.Owner) bool {
 }
 
 // identify returns the stable id of a listener.
-func identify(l Listener) string {
-	return digest(fmt.Sprintf("%s\x00%s\x00%s\x00%d\x00%s",
-		l.Namespace, l.Transport, l.Scope, l.Port, programOf(l.Owners)))
+func identify(l Listener) string { return identity(placeOf(l), programOf(l.Owners)) }
+
+func identity(p place, program string) string {
+	text := make([]byte, 0, 128)
+	for _, part := range []string{p.namespace, p.transport, p.scope, strconv.FormatUint(uint64(p.port), 10)} {
+		text = append(append(text, part...), 0)
+	}
+	return digest(append(text, program...))
 }
 
 // findingID returns the stable id of what rule found of a listener.
-func findingID(rule, listener string) string { return digest(rule + "\x00" + listener) }
+func findingID(rule, listener string) string { return digest([]byte(rule + "\x00" + listener)) }
 
 // digest shortens an identity to 64 bits: enough to tell the listeners of one
 // host apart, short enough to be read out.
-func digest(s string) string {
-	sum := sha256.Sum256([]byte(s))
+func digest(identity []byte) string {
+	sum := sha256.Sum256(identity)
 	return hex.EncodeToString(sum[:8])
 }

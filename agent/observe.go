@@ -2,7 +2,6 @@ package agent
 
 import (
 	"cmp"
-	"encoding/hex"
 	"net/netip"
 	"slices"
 	"time"
@@ -26,34 +25,24 @@ type observation struct {
 }
 
 // observe classifies and decides every socket of a snapshot.
-func observe(s listen.Snapshot, catalog *registry.Catalog, p *policy.Policy) observation {
+func observe(s listen.Snapshot, by classifier, p *policy.Policy) observation {
 	o := observation{
 		time: s.Time.UTC(), listeners: make([]Listener, 0, len(s.Sockets)), coverage: coverageOf(s.Coverage),
 		read: map[string]bool{}, blind: s.Coverage.Hidden(listen.HidesSockets),
 	}
-	rules := rulesOf(s)
 	o.namespaces = namespacesOf(s.Namespaces)
 	for i, ns := range s.Namespaces {
 		o.read[o.namespaces[i].Label] = ns.Complete
 	}
 	for _, socket := range s.Sockets {
-		c := classify(socket, rules[socket.Namespace], catalog)
-		o.listeners = append(o.listeners, listener(c, p.Decide(c.facts), s.Time, p.CommandLines))
+		c := by.classify(socket)
+		o.listeners = append(o.listeners, listener(c, p.Decide(c.facts), s.Time))
 	}
 	return o
 }
 
-// rulesOf returns the namespaces of a snapshot by label.
-func rulesOf(s listen.Snapshot) map[string]listen.Namespace {
-	rules := map[string]listen.Namespace{}
-	for _, ns := range s.Namespaces {
-		rules[ns.Label] = ns
-	}
-	return rules
-}
-
 // listener makes the document of one decided socket.
-func listener(c classified, d policy.Decision, at time.Time, commandLines bool) Listener {
+func listener(c classified, d policy.Decision, at time.Time) Listener {
 	s := c.socket
 	l := Listener{
 		Transport: s.Transport.String(), Address: addressOf(s.Address), Port: s.ID(), Interface: audit.Visible(s.Interface),
@@ -63,15 +52,12 @@ func listener(c classified, d policy.Decision, at time.Time, commandLines bool) 
 		Privileged: boolOf(c.facts.Privileged), Ephemeral: boolOf(c.facts.Ephemeral),
 		DualStack: answerOf(s.DualStack), Multipath: answerOf(s.Multipath), Authority: c.facts.Authority,
 		Exposure: exposureOf(s.Exposure), Queued: s.Queued, Backlog: s.Backlog,
-		Owners: make([]audit.Owner, 0, len(s.Owners)), Verdict: d.Verdict.String(), Rule: d.Rule, Findings: []Finding{},
+		Owners: c.owners.documents, Verdict: d.Verdict.String(), Rule: d.Rule, Findings: []Finding{},
 	}
 	if s.Creator.Known {
 		l.Creator = &s.Creator.ID
 	}
-	for _, o := range s.Owners {
-		l.Owners = append(l.Owners, ownerOf(o, commandLines))
-	}
-	l.ID = identify(l)
+	l.ID = identity(placeOf(l), c.owners.program)
 	for _, f := range d.Findings {
 		l.Findings = append(l.Findings, findingOf(f, l))
 	}
@@ -163,53 +149,6 @@ func boolOf(a policy.Answer) *bool {
 }
 
 func answerOf(a listen.Answer) *bool { return boolOf(policyAnswer(a)) }
-
-// ownerOf makes the document of an owner, as evidence needs it. Every string of it comes from
-// outside: a process may call itself anything.
-func ownerOf(o listen.Owner, commandLines bool) audit.Owner {
-	owner := audit.Owner{
-		Executable: audit.Visible(o.Executable), Command: audit.Visible(o.Command),
-		Deleted: answerOf(o.Deleted), Memory: o.Memory == listen.Yes, User: audit.Visible(o.User), SID: audit.Visible(o.SID),
-		How: o.How.String(), Unit: audit.Visible(o.Unit), Services: visible(o.Services), Container: audit.Visible(o.Container),
-	}
-	if o.SHA256 != [32]byte{} {
-		owner.SHA256 = hex.EncodeToString(o.SHA256[:])
-	}
-	if p := o.Package; p != (listen.Package{}) {
-		owner.Package = &audit.Package{
-			Manager: audit.Visible(p.Manager), Name: audit.Visible(p.Name), Version: audit.Visible(p.Version),
-		}
-	}
-	if commandLines && len(o.Arguments) > 0 {
-		owner.Command = audit.Visible(redact(o.Arguments))
-	}
-	if o.Deleted == listen.Yes {
-		owner.Replaced = answerOf(o.Replaced)
-	}
-	if o.PID != 0 {
-		owner.PID = &o.PID
-	}
-	if o.Parent != 0 {
-		owner.Parent = &o.Parent
-	}
-	if !o.Started.IsZero() {
-		started := o.Started.UTC()
-		owner.Started = &started
-	}
-	if o.UID.Known {
-		owner.UID = &o.UID.ID
-	}
-	return owner
-}
-
-// visible makes every text of a list visible; nil where there is none.
-func visible(texts []string) []string {
-	var list []string
-	for _, t := range texts {
-		list = append(list, audit.Visible(t))
-	}
-	return list
-}
 
 func coverageOf(c listen.Coverage) audit.Coverage {
 	coverage := audit.Coverage{

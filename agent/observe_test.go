@@ -25,11 +25,11 @@ func documentOf(t *testing.T, s listen.Socket, rules string) Listener {
 		t.Fatal(err)
 	}
 	s.Namespace = listen.HostNamespace
-	o := observe(listen.Snapshot{Sockets: []listen.Socket{s}, Namespaces: []listen.Namespace{{
+	snapshot := listen.Snapshot{Sockets: []listen.Socket{s}, Namespaces: []listen.Namespace{{
 		Label: listen.HostNamespace, UnprivilegedStart: 1024, StartKnown: true, Complete: true,
 		Ephemeral: listen.PortRange{First: 32768, Last: 60999}, EphemeralKnown: true,
-	}}}, &registry.Catalog{}, p)
-	return o.listeners[0]
+	}}}
+	return observe(snapshot, newClassifier(snapshot, &registry.Catalog{}, p, false), p).listeners[0]
 }
 
 // TestEndpoints holds how each kind of socket is written.
@@ -153,7 +153,7 @@ func TestOwnerOf(t *testing.T) {
 	if document[0].OwnerDetail != nil {
 		t.Error("evidence has what only a scan tells")
 	}
-	details{}.add(document, []listen.Owner{o})
+	document = newOwnerships(false, true).of([]listen.Owner{o}).documents
 	pid, parent, user, login, isTrue, isFalse := 7, 2, uint32(1), uint32(1000), true, false
 	want := audit.Owner{
 		PID: &pid, Executable: "/bin/x", Deleted: &isTrue, Replaced: &isFalse, Memory: true, SHA256: "ab" + strings.Repeat("0", 62),
@@ -168,8 +168,7 @@ func TestOwnerOf(t *testing.T) {
 	if diff := cmp.Diff(want, document[0]); diff != "" {
 		t.Errorf("want (-), got (+):\n%s", diff)
 	}
-	nobody := []audit.Owner{ownerOf(listen.Owner{}, false)}
-	details{}.add(nobody, []listen.Owner{{}})
+	nobody := newOwnerships(false, true).of([]listen.Owner{{}}).documents
 	if !cmp.Equal(nobody[0], audit.Owner{}) {
 		t.Errorf("of nobody something is told: %+v", nobody[0])
 	}
@@ -268,7 +267,7 @@ func TestScanTellsMore(t *testing.T) {
 	if report.Listeners[0].Owners[1].OwnerDetail != nil {
 		t.Error("an owner that could not be seen has details")
 	}
-	if slices.ContainsFunc(observe(s, o.Catalog, p).listeners, func(l Listener) bool { return l.Owners[0].OwnerDetail != nil }) {
+	if slices.ContainsFunc(observe(s, newClassifier(s, o.Catalog, p, false), p).listeners, func(l Listener) bool { return l.Owners[0].OwnerDetail != nil }) {
 		t.Error("the loop keeps what only a scan tells")
 	}
 }

@@ -150,7 +150,7 @@ func (l *loop) audit(ctx context.Context) error {
 		l.state.Tracks, l.skipped = seenAgain(l.state.Tracks, l.audited.UTC()), false
 	}
 	l.audited = snapshot.Time
-	o := observe(snapshot, l.Catalog, l.Policy)
+	o := observe(snapshot, newClassifier(snapshot, l.Catalog, l.Policy, false), l.Policy)
 	events := l.coverage(o.coverage)
 	tracks, changes := diff(l.state.Tracks, o, l.Limits)
 	for _, c := range changes {

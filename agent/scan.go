@@ -28,12 +28,11 @@ func Scan(ctx context.Context, o ScanOptions) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	seen := observe(snapshot, o.Catalog, o.Policy)
-	sights, more := firstSights(o.StateDir), details{}
+	seen := observe(snapshot, newClassifier(snapshot, o.Catalog, o.Policy, true), o.Policy)
+	sights := firstSights(o.StateDir)
 	for i := range seen.listeners {
 		l := &seen.listeners[i]
 		l.FirstSeen = sights(*l)
-		more.add(l.Owners, snapshot.Sockets[i].Owners)
 	}
 	return report(seen, o.Host, o.Policy), nil
 }
@@ -73,14 +72,13 @@ func Explain(ctx context.Context, o ScanOptions, asked func(Listener) bool) ([]E
 	if err != nil {
 		return nil, audit.Coverage{}, err
 	}
-	rules, sights, more := rulesOf(snapshot), firstSights(o.StateDir), details{}
+	by, sights := newClassifier(snapshot, o.Catalog, o.Policy, true), firstSights(o.StateDir)
 	explanations := []Explanation{}
 	for _, s := range snapshot.Sockets {
-		c := classify(s, rules[s.Namespace], o.Catalog)
-		l := listener(c, o.Policy.Decide(c.facts), snapshot.Time, o.Policy.CommandLines)
+		c := by.classify(s)
+		l := listener(c, o.Policy.Decide(c.facts), snapshot.Time)
 		if asked(l) {
 			l.FirstSeen = sights(l)
-			more.add(l.Owners, s.Owners)
 			explanations = append(explanations, Explanation{Listener: l, Steps: steps(o.Policy.Explain(c.facts))})
 		}
 	}
@@ -98,7 +96,7 @@ func Suppose(ctx context.Context, o ScanOptions, port registry.Port, t registry.
 		Transport: t, Address: netip.IPv6Unspecified(), Port: port, Namespace: listen.HostNamespace,
 		Owners: []listen.Owner{{How: listen.Process, Executable: "/unknown/program"}},
 	}
-	c := classify(s, rulesOf(snapshot)[listen.HostNamespace], o.Catalog)
+	c := newClassifier(snapshot, o.Catalog, o.Policy, false).classify(s)
 	return o.Policy.Decide(c.facts), steps(o.Policy.Explain(c.facts)), nil
 }
 

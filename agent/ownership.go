@@ -1,0 +1,120 @@
+package agent
+
+import (
+	"encoding/hex"
+
+	"github.com/portaudit/portaudit/agent/audit"
+	"github.com/portaudit/portaudit/agent/listen"
+	"github.com/portaudit/portaudit/policy"
+)
+
+// ownership is what an audit makes of the owners of a socket, whichever socket
+// it is.
+type ownership struct {
+	facts     []policy.Owner
+	documents []audit.Owner
+	program   string // see programOf
+}
+
+// ownerships makes each ownership once: the sockets of a process share one list
+// of owners, and a host may have many sockets a process. What it returns is
+// shared too.
+type ownerships struct {
+	commandLines bool
+	detailed     bool
+	made         map[ownersKey]ownership
+}
+
+// ownersKey tells lists apart by where they lie. Lists that are equal but lie
+// apart are made anew.
+type ownersKey struct {
+	first *listen.Owner
+	n     int
+}
+
+func newOwnerships(commandLines, detailed bool) ownerships {
+	return ownerships{commandLines: commandLines, detailed: detailed, made: map[ownersKey]ownership{}}
+}
+
+func (m ownerships) of(owners []listen.Owner) ownership {
+	var key ownersKey
+	if len(owners) > 0 {
+		key = ownersKey{&owners[0], len(owners)}
+	}
+	made, ok := m.made[key]
+	if ok {
+		return made
+	}
+	made.facts, made.documents = make([]policy.Owner, len(owners)), make([]audit.Owner, len(owners))
+	for i, o := range owners {
+		made.facts[i], made.documents[i] = policyOwner(o), ownerOf(o, m.commandLines)
+		if m.detailed {
+			made.documents[i].OwnerDetail = detailOf(o)
+		}
+	}
+	made.program = programOf(made.documents)
+	m.made[key] = made
+	return made
+}
+
+func policyOwner(o listen.Owner) policy.Owner {
+	deleted := policyAnswer(o.Deleted)
+	if o.Replaced == listen.Yes {
+		deleted = policy.No // an upgrade: the program is there, in a newer version
+	}
+	unit := o.Unit
+	if unit == "" && len(o.Services) == 1 {
+		unit = o.Services[0] // of several it is not known which one has the socket
+	}
+	return policy.Owner{
+		How: o.How.String(), User: o.User, Root: root(o), Executable: o.Executable,
+		Deleted: deleted, WorldWritable: policyAnswer(o.WorldWritable), Unit: unit,
+	}
+}
+
+// ownerOf makes the document of an owner, as evidence needs it. Every string of
+// it comes from outside: a process may call itself anything.
+func ownerOf(o listen.Owner, commandLines bool) audit.Owner {
+	owner := audit.Owner{
+		Executable: audit.Visible(o.Executable), Command: audit.Visible(o.Command),
+		Deleted: answerOf(o.Deleted), Memory: o.Memory == listen.Yes, User: audit.Visible(o.User), SID: audit.Visible(o.SID),
+		How: o.How.String(), Unit: audit.Visible(o.Unit), Services: visible(o.Services), Container: audit.Visible(o.Container),
+	}
+	if o.SHA256 != [32]byte{} {
+		owner.SHA256 = hex.EncodeToString(o.SHA256[:])
+	}
+	if p := o.Package; p != (listen.Package{}) {
+		owner.Package = &audit.Package{
+			Manager: audit.Visible(p.Manager), Name: audit.Visible(p.Name), Version: audit.Visible(p.Version),
+		}
+	}
+	if commandLines && len(o.Arguments) > 0 {
+		owner.Command = audit.Visible(redact(o.Arguments))
+	}
+	if o.Deleted == listen.Yes {
+		owner.Replaced = answerOf(o.Replaced)
+	}
+	if o.PID != 0 {
+		owner.PID = &o.PID
+	}
+	if o.Parent != 0 {
+		owner.Parent = &o.Parent
+	}
+	if !o.Started.IsZero() {
+		started := o.Started.UTC()
+		owner.Started = &started
+	}
+	if o.UID.Known {
+		owner.UID = &o.UID.ID
+	}
+	return owner
+}
+
+// visible makes every text of a list visible; nil where there is none.
+func visible(texts []string) []string {
+	var list []string
+	for _, t := range texts {
+		list = append(list, audit.Visible(t))
+	}
+	return list
+}
