@@ -3,6 +3,7 @@ package agent
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/portaudit/portaudit/agent/audit"
@@ -68,12 +69,13 @@ func replay(tracks map[string]track, e audit.Event) map[string]track {
 	if after == nil {
 		after = map[string]track{}
 	}
-	switch e.Event {
-	case audit.ListenerClosed:
+	switch {
+	case ofCrossCheck(e):
+		return after
+	case e.Event == audit.ListenerClosed:
 		delete(after, e.Listener)
 		return after
-	case audit.ListenerOpened, audit.ListenerChanged, audit.FindingRaised, audit.FindingCleared:
-	default:
+	case !slices.Contains([]string{audit.ListenerOpened, audit.ListenerChanged, audit.FindingRaised, audit.FindingCleared}, e.Event):
 		return after
 	}
 	t, known := after[e.Listener]

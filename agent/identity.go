@@ -26,7 +26,8 @@ func placeOf(l Listener) place {
 // programOf names what owns a listener over restarts: the container, else the
 // service, else the executable, else how it was resolved. A scope (systemd's
 // group for a login or an application) is no name: the next start has another.
-// The service manager that holds a socket for a service steps back behind it.
+// The service manager that holds a socket for a service steps back behind it,
+// and goes by its name before it is started.
 func programOf(owners []audit.Owner) string {
 	var names []string
 	for _, o := range owners {
@@ -43,12 +44,16 @@ func programName(o audit.Owner) string {
 	switch {
 	case o.Container != "":
 		return "container:" + o.Container
+	case o.How == listen.SocketUnit.String() && len(o.Services) == 1:
+		return "unit:" + o.Services[0]
 	case strings.HasSuffix(o.Unit, ".service"), strings.HasSuffix(o.Unit, ".socket"):
 		return "unit:" + o.Unit
 	case o.Executable != "":
 		return "exe:" + o.Executable
 	case o.Command != "":
 		return "command:" + o.Command
+	case o.How == listen.Denied.String(), o.How == listen.Raced.String():
+		return "unresolved" // the one may turn into the other between two audits
 	default:
 		return "how:" + o.How
 	}

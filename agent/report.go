@@ -22,6 +22,7 @@ type Report struct {
 	Listeners  []Listener      `json:"listeners"`
 	Findings   []ReportFinding `json:"findings"`
 	Counts     Counts          `json:"counts"`
+	CrossCheck *CrossCheck     `json:"cross_check,omitempty"`
 }
 
 // Namespace is a network namespace with its rules for ports.

@@ -18,8 +18,8 @@ import (
 	"github.com/portaudit/portaudit/registry"
 )
 
-// Options is what the loop works with. All but Reload, LoadPolicy and Alerts
-// are required.
+// Options is what the loop works with. All but CrossCheck, Reload, LoadPolicy
+// and Alerts are required.
 type Options struct {
 	List    func(context.Context) (listen.Snapshot, error) // listen.List
 	Catalog *registry.Catalog
@@ -35,6 +35,11 @@ type Options struct {
 	StateDir string
 	Alerts   []Output
 	Logger   *slog.Logger
+
+	// CrossCheck compares the system's views of its sockets after the first audit
+	// and then every CrossEvery; nil: never.
+	CrossCheck func(context.Context) (listen.CrossReport, error)
+	CrossEvery time.Duration
 
 	Interval time.Duration // between the starts of two audits
 	Limits   Limits
@@ -55,9 +60,21 @@ func Run(ctx context.Context, o Options) error {
 	}
 	ticker := time.NewTicker(o.Interval)
 	defer ticker.Stop()
-	for {
+	var cross <-chan time.Time // never, without a cross-check
+	if o.CrossCheck != nil {
+		ticker := time.NewTicker(o.CrossEvery)
+		defer ticker.Stop()
+		cross = ticker.C
+	}
+	for due := o.CrossCheck != nil; ; {
 		if err := l.audit(ctx); err != nil {
 			return err
+		}
+		if due {
+			if err := l.crossCheck(ctx); err != nil {
+				return err
+			}
+			due = false
 		}
 		select {
 		case <-ctx.Done():
@@ -67,6 +84,8 @@ func Run(ctx context.Context, o Options) error {
 				return err
 			}
 		case <-ticker.C:
+		case <-cross:
+			due = true
 		}
 	}
 }
@@ -78,6 +97,8 @@ type loop struct {
 	saved   time.Time // when state was last written
 	stale   bool      // whether the state has changed since
 	failure string    // of the audit before, "" if it worked
+
+	crossFailure string // of the cross-check before, "" if it worked
 
 	// An audit that sees what the one before saw has nothing to report, and
 	// does no more than to note when it was.

@@ -20,6 +20,8 @@ type ScanOptions struct {
 	// StateDir is where a running agent keeps what it remembers: the first
 	// sight of each listener is taken from there if it can be read.
 	StateDir string
+	// CrossCheck compares the system's views of its sockets; nil: not asked for.
+	CrossCheck func(context.Context) (listen.CrossReport, error)
 }
 
 // Scan makes one audit and changes nothing on the host.
@@ -34,7 +36,11 @@ func Scan(ctx context.Context, o ScanOptions) (Report, error) {
 		l := &seen.listeners[i]
 		l.FirstSeen = sights(*l)
 	}
-	return report(seen, o.Host, o.Policy), nil
+	r := report(seen, o.Host, o.Policy)
+	if o.CrossCheck == nil {
+		return r, nil
+	}
+	return crossChecked(ctx, r, o.CrossCheck)
 }
 
 // firstSights returns when a listener was first seen: by the running agent if

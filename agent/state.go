@@ -31,7 +31,9 @@ type state struct {
 	Seq      uint64           `json:"seq"`
 	Tracks   map[string]track `json:"listeners"`
 	Coverage *audit.Coverage  `json:"coverage"` // as last reported
-	Policy   string           `json:"policy"`   // SHA-256 of the one last reported
+	// Suspects are what cross-checks found, by the id of the finding.
+	Suspects map[string]suspect `json:"suspects,omitempty"`
+	Policy   string             `json:"policy"` // SHA-256 of the one last reported
 }
 
 // readState reads what was remembered; nothing if there is no file yet.
@@ -117,6 +119,8 @@ func recall(stateDir, logDir string) (state, error) {
 		s.Tracks = replay(s.Tracks, e)
 		s.Seq = e.Seq
 		switch {
+		case ofCrossCheck(e):
+			s.Suspects = replaySuspect(s.Suspects, e)
 		case e.Coverage != nil:
 			s.Coverage = e.Coverage
 		case e.Event == audit.PolicyLoaded && e.Policy != nil:

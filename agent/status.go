@@ -91,6 +91,7 @@ func (s *Status) readState(dir string) error {
 		s.LastAudit = lastAudit(info.ModTime(), time.Now())
 	}
 	s.Coverage = state.Coverage
+	s.Findings = len(state.Suspects)
 	for _, t := range state.Tracks {
 		if t.Confirmed {
 			s.Listeners++

@@ -68,6 +68,13 @@ type Decision struct {
 // DefaultRule is the rule id of the policy's default verdict.
 const DefaultRule = "default"
 
+// The ids of what cross-checks find, which no rule of a policy may have: no
+// policy makes these findings, and none silences them.
+const (
+	HiddenPort = "hidden-port" // some views of the system show a socket, and others do not
+	BoundPort  = "bound-port"  // a TCP socket that has a port and does not listen
+)
+
 // Finding is one alert rule that matched a listener. Its texts are the rule's
 // own, with placeholders not yet expanded (see Expand).
 type Finding struct {

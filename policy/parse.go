@@ -205,6 +205,9 @@ func (d *decoder) id(n *yaml.Node) string {
 	case text == DefaultRule:
 		d.errorf(n, "the id %q belongs to the default verdict: choose another", text)
 		return ""
+	case text == HiddenPort || text == BoundPort:
+		d.errorf(n, "the id %q belongs to the findings of cross-checks: choose another", text)
+		return ""
 	case d.ids[text] > 0:
 		d.errorf(n, "the id %q is already that of the rule on line %d", text, d.ids[text])
 		return text

@@ -93,6 +93,8 @@ func TestParseRefuses(t *testing.T) {
 
 		{"an empty default", "version: 1\nrules: []\ndefault: {}\n", `p:3:10: default needs the key "verdict"`},
 		{"a missing default", "version: 1\nrules: []\ndefault:\n", `p:3:9: a value is missing`},
+		{"the id of what no rule finds", "version: 1\nrules: [{id: hidden-port, verdict: alert, severity: low, match: any}]\n", `p:2:14: the id "hidden-port" belongs to the findings of cross-checks: choose another`},
+		{"the id of the default", "version: 1\nrules: [{id: default, verdict: alert, severity: low, match: any}]\n", `p:2:14: the id "default" belongs to the default verdict: choose another`},
 		{"a default of both kinds", "version: 1\nrules: []\ndefault: {verdict: allow, severity: low}\n", "p:3:10: a severity belongs to an alert: remove it, or make the verdict alert"},
 		{"a default that is no finding", "version: 1\nrules: []\ndefault: {verdict: alert, severity: none}\n", `p:3:37: "none" is not one of low, medium, high, critical`},
 		{"a date as an id", "version: 1\nrules:\n- {id: 2024-01-01, verdict: allow, match: any}\n", `p:3:8: "2024-01-01" is not taken for a text: put it in quotes`},

@@ -19,6 +19,7 @@ const (
 	FindingCleared  = "finding.cleared"
 	AuditFailed     = "audit.failed"
 	CoverageChanged = "coverage.changed"
+	CrossFailed     = "crosscheck.failed"
 )
 
 // Event is one record of the audit log, one JSON object on one line. It is
@@ -38,7 +39,8 @@ type Event struct {
 	// What happened, in one sentence.
 	Message string `json:"message,omitempty"`
 
-	// The listener, for listener.* and finding.*.
+	// The listener, for listener.* and finding.*. A finding of a cross-check has
+	// no more of it than Transport, Address, Port, Namespace and Owners.
 	Listener  string     `json:"listener,omitempty"` // stable id, no pid in it
 	Change    string     `json:"change,omitempty"`   // of listener.changed
 	Replaces  string     `json:"replaces,omitempty"` // id of the listener whose place it took
@@ -69,7 +71,7 @@ type Event struct {
 	// The coverage, for coverage.changed.
 	Coverage *Coverage `json:"coverage,omitempty"`
 
-	// Errors of policy.rejected and audit.failed.
+	// Errors of policy.rejected, audit.failed and crosscheck.failed.
 	Errors []string `json:"errors,omitempty"`
 
 	// The program, for agent.started and agent.stopped.

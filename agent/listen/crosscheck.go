@@ -15,9 +15,9 @@ import (
 type CrossReport struct {
 	Views         []string // the views that were compared
 	Discrepancies []Discrepancy
-	Bound         []Endpoint // TCP sockets that are bound and do not listen
-	Probed        int        // ports that were tried, on all transports
-	Gaps          []Gap      // views and ports that could not be looked at
+	Bound         []Bound
+	Probed        int   // ports that were tried, on all transports
+	Gaps          []Gap // views and ports that could not be looked at
 }
 
 // Endpoint is where a socket is, without its owners.
@@ -26,6 +26,12 @@ type Endpoint struct {
 	Transport registry.Transport
 	Address   netip.Addr // invalid where a view does not tell it
 	Port      registry.Port
+}
+
+// Bound is a TCP socket that has a port and neither listens nor is connected.
+type Bound struct {
+	Endpoint
+	Owners []Owner // as far as processes show their descriptors
 }
 
 // Discrepancy is a socket that one view shows and another one does not, each

@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
-	"strconv"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -25,15 +24,17 @@ func (e *engine) crossCheck(ctx context.Context, o CrossOptions) (CrossReport, e
 	e.openSpaces(true)
 	e.ask()
 	e.ready()
+	before, err := e.boundInactive()
+	if err != nil {
+		return CrossReport{}, fmt.Errorf("list bound sockets: %w", err)
+	}
 	r, err := compareViews(ctx, e.views())
 	if err != nil {
 		return CrossReport{}, err
 	}
-	bound, err := e.boundInactive()
-	if err != nil {
-		r.Gaps = append(r.Gaps, Gap{Source: "sock_diag", Reason: err.Error(), Hides: HidesSockets})
+	if r.Bound, err = e.stillBound(ctx, before); err != nil {
+		return CrossReport{}, err
 	}
-	r.Bound = bound
 	if o.Probe {
 		err = e.probe(ctx, &r)
 	}
@@ -155,11 +156,17 @@ func (e *engine) tablePath(s *space, q query) string {
 	return e.root + "/thread-self/net/" + q.table
 }
 
+// boundKey tells one bound socket from another.
+type boundKey struct {
+	at    Endpoint
+	inode uint64
+}
+
 // boundInactive returns the TCP sockets that have a port and neither listen nor
 // are connected: one step from listening, and in no table of /proc. Kernels
 // before Linux 6.8 do not tell of them.
-func (e *engine) boundInactive() ([]Endpoint, error) {
-	var bound []Endpoint
+func (e *engine) boundInactive() (map[boundKey]bool, error) {
+	bound := map[boundKey]bool{}
 	var errs []error
 	for _, s := range e.spaces {
 		if s.conn == nil {
@@ -174,11 +181,57 @@ func (e *engine) boundInactive() ([]Endpoint, error) {
 			}
 			for i := range rows {
 				r := &rows[i]
-				bound = append(bound, Endpoint{s.rules.Label, registry.TCP, r.Address(), registry.Port(r.LocalPort)})
+				at := Endpoint{s.rules.Label, registry.TCP, r.Address(), registry.Port(r.LocalPort)}
+				bound[boundKey{at, uint64(r.Inode)}] = true
 			}
 		}
 	}
 	return bound, errors.Join(errs...)
+}
+
+// stillBound returns those of the bound sockets that are bound still, with
+// their owners: a server that starts binds and listens within microseconds.
+func (e *engine) stillBound(ctx context.Context, before map[boundKey]bool) ([]Bound, error) {
+	if len(before) == 0 {
+		return nil, nil
+	}
+	now, err := e.boundInactive()
+	if err != nil {
+		return nil, fmt.Errorf("list bound sockets: %w", err)
+	}
+	wanted := map[uint64]bool{}
+	for key := range now {
+		if before[key] {
+			wanted[key.inode] = true
+		}
+	}
+	pids, err := listNumbers(e.proc, []byte(".\x00"), nil)
+	if err != nil {
+		return nil, fmt.Errorf("list processes: %w", err)
+	}
+	holdings, _, err := newProcFinder(e.proc).find(ctx, pids, wanted, nil) // the walk in the kernel tells of listening sockets only
+	if err != nil {
+		return nil, err
+	}
+	var list []Bound
+	for key := range now {
+		if !before[key] {
+			continue
+		}
+		b := Bound{Endpoint: key.at}
+		for _, h := range holdings {
+			if h.inode == key.inode {
+				o := e.reader.read(h).owner
+				if o.UID.Known {
+					o.User = e.userName(o.UID.ID)
+				}
+				b.Owners = append(b.Owners, o)
+			}
+		}
+		list = append(list, b)
+	}
+	slices.SortFunc(list, func(a, b Bound) int { return compareEndpoints(a.Endpoint, b.Endpoint) })
+	return list, nil
 }
 
 // probe tries every port of this process's network namespace. One that is in
@@ -299,12 +352,4 @@ func (e *engine) unexplained(t registry.Transport, ports []registry.Port) ([]reg
 		}
 	}
 	return rest, nil
-}
-
-// String names the endpoint for people.
-func (e Endpoint) String() string {
-	if !e.Address.IsValid() {
-		return e.Transport.String() + " port " + strconv.Itoa(int(e.Port))
-	}
-	return e.Transport.String() + " " + netip.AddrPortFrom(e.Address, uint16(e.Port)).String()
 }

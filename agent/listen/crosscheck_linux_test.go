@@ -161,8 +161,12 @@ func TestBoundInactive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.ContainsFunc(r.Bound, func(at Endpoint) bool { return at.Port == port && at.Transport == registry.TCP }) {
+	i := slices.IndexFunc(r.Bound, func(b Bound) bool { return b.Port == port && b.Transport == registry.TCP })
+	if i < 0 {
 		t.Skipf("this kernel does not tell of bound sockets that do not listen (before Linux 6.8): %+v", r.Bound)
+	}
+	if owners := r.Bound[i].Owners; len(owners) != 1 || owners[0].PID != os.Getpid() || owners[0].Executable == "" {
+		t.Errorf("owners are %+v, want process %d alone", owners, os.Getpid())
 	}
 }
 

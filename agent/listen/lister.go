@@ -97,7 +97,7 @@ func (l *Lister) CrossCheck(ctx context.Context, o CrossOptions) (CrossReport, e
 	return l.cross(ctx, o)
 }
 
-var errOneView = errors.New("this system shows its sockets in one way only: there is nothing to compare")
+var errOneView = errors.New("sockets show in one way only on this system, or with this source: there is nothing to compare")
 
 // Close gives back what Open and List took from the system.
 func (l *Lister) Close() error { return l.close() }

@@ -81,13 +81,26 @@ func (s *settings) set(key string, value *yaml.Node) error {
 		*target = n
 		return nil
 	}
-	if key != "interval" {
-		return fmt.Errorf("unknown key %q: known are confirm, data_dir, gone, interval, log_dir, overlay, policy, state_dir", key)
+	switch key {
+	case "interval":
+		return setDuration(&s.interval, key, value.Value, minInterval, "10s")
+	case "cross_check":
+		return setDuration(&s.crossCheck, key, value.Value, minCrossCheck, "1h")
+	case "probe":
+		if value.Tag != "!!bool" {
+			return fmt.Errorf("probe wants true or false, not %q", value.Value)
+		}
+		return value.Decode(&s.probe)
+	default:
+		return fmt.Errorf("unknown key %q: known are confirm, cross_check, data_dir, gone, interval, log_dir, overlay, policy, probe, state_dir", key)
 	}
-	d, err := time.ParseDuration(value.Value)
-	if err != nil || d < minInterval {
-		return fmt.Errorf("interval wants a duration of %v or more, such as 10s, not %q", minInterval, value.Value)
+}
+
+func setDuration(target *time.Duration, key, text string, least time.Duration, example string) error {
+	d, err := time.ParseDuration(text)
+	if err != nil || d < least {
+		return fmt.Errorf("%s wants a duration of %v or more, such as %s, not %q", key, least, example, text)
 	}
-	s.interval = d
+	*target = d
 	return nil
 }

@@ -9,8 +9,8 @@ import (
 )
 
 func TestParseConfig(t *testing.T) {
-	s, err := parseConfig([]byte("interval: 30s\nconfirm: 1\ngone: 5\npolicy: /p.yaml\nlog_dir: /l\nstate_dir: /s\ndata_dir: /d\noverlay: /o\n"), "c.yaml")
-	want := settings{interval: 30 * time.Second, confirm: 1, gone: 5, policy: "/p.yaml", logDir: "/l", stateDir: "/s", dataDir: "/d", overlay: "/o"}
+	s, err := parseConfig([]byte("interval: 30s\nconfirm: 1\ngone: 5\npolicy: /p.yaml\nlog_dir: /l\nstate_dir: /s\ndata_dir: /d\noverlay: /o\ncross_check: 1h\nprobe: true\n"), "c.yaml")
+	want := settings{interval: 30 * time.Second, confirm: 1, gone: 5, policy: "/p.yaml", logDir: "/l", stateDir: "/s", dataDir: "/d", overlay: "/o", crossCheck: time.Hour, probe: true}
 	if err != nil || s != want {
 		t.Errorf("got %+v, %v, want %+v", s, err, want)
 	}
@@ -34,6 +34,8 @@ func TestParseConfigRefuses(t *testing.T) {
 		{"a key given twice", "gone: 2\ngone: 3\n", `c.yaml:2:7: "gone" is given twice`},
 		{"a second document", "gone: 2\n---\ngone: 3\n", "c.yaml: a second document begins"},
 		{"a number where a duration is wanted", "interval: 10\n", `c.yaml:1:11: interval wants a duration`},
+		{"cross-checks too often", "cross_check: 1s\n", "c.yaml:1:14: cross_check wants a duration of 1m0s or more, such as 1h"},
+		{"no truth", "probe: maybe\n", `c.yaml:1:8: probe wants true or false, not "maybe"`},
 		{"under a second", "interval: 10ms\n", "c.yaml:1:11: interval wants a duration of 1s or more"},
 		{"an octal number", "gone: 010\n", `c.yaml:1:7: gone wants a whole number`},
 		{"a path that is none", "policy: 7\n", "c.yaml:1:9: policy wants a path"},

@@ -175,7 +175,7 @@ func TestDocumentation(t *testing.T) {
 		heading   string
 		elsewhere string // fields that the section describes by a link, or by the row of their object
 	}{
-		"scan":     {"scan", `^listeners\[\]\.|^counts\.(verdicts|findings)\.|^namespaces\[\]\.ephemeral\.excluded\[\]\.`},
+		"scan":     {"scan", `^listeners\[\]\.|^cross_check\.gaps\[\]\.|^counts\.(verdicts|findings)\.|^namespaces\[\]\.ephemeral\.excluded\[\]\.`},
 		"listener": {"listener", `^$`},
 		"explain":  {"explain", `^(policy|coverage)\.|^ports\[\]\.|^supposed\.steps\[\]|^listeners\[\]\.(id|transport|address|port|interface|namespace|scope|first_seen|service|registry|known|site|privileged|ephemeral|dual_stack|multipath|authority|creator_uid|exposure|queued|backlog|owners|verdict|rule|findings)\b`},
 		"lookup":   {"registry lookup", `^$`},

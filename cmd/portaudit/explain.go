@@ -36,16 +36,16 @@ the id of a listener or finding from the output of scan --json.`,
   portaudit explain 127.0.0.1:631`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			o, done, err := scanOptions(*s)
+			o, sockets, err := scanOptions(*s)
 			if err != nil {
 				return err
 			}
 			q, err := parseQuestion(o.Catalog, args[0])
 			if err != nil {
-				return usage(errors.Join(err, done()))
+				return usage(errors.Join(err, sockets.Close()))
 			}
 			answer, err := explain(c, o, q)
-			if err = errors.Join(err, done()); err != nil {
+			if err = errors.Join(err, sockets.Close()); err != nil {
 				return failure(err)
 			}
 			if asJSON {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/portaudit/portaudit/agent"
 	"github.com/portaudit/portaudit/agent/audit"
+	"github.com/portaudit/portaudit/policy"
 )
 
 // here opens a TCP and a UDP listener and returns their ports. Under Wine, which
@@ -184,7 +185,7 @@ func TestJSONOfTheLog(t *testing.T) {
 		seen[e.Event] = true
 	}
 	for _, kind := range kinds {
-		here := !slices.Contains([]string{audit.PolicyRejected, audit.ListenerChanged, audit.AuditFailed, audit.CoverageChanged}, kind)
+		here := !slices.Contains([]string{audit.PolicyRejected, audit.ListenerChanged, audit.AuditFailed, audit.CrossFailed, audit.CoverageChanged}, kind)
 		if here && !seen[kind] {
 			t.Errorf("no record of %s:\n%s", kind, b)
 		}
@@ -270,7 +271,7 @@ func everyField() audit.Event {
 var kinds = []string{
 	audit.AgentStarted, audit.AgentStopped, audit.PolicyLoaded, audit.PolicyRejected,
 	audit.ListenerOpened, audit.ListenerChanged, audit.ListenerClosed,
-	audit.FindingRaised, audit.FindingCleared, audit.AuditFailed, audit.CoverageChanged,
+	audit.FindingRaised, audit.FindingCleared, audit.AuditFailed, audit.CrossFailed, audit.CoverageChanged,
 }
 
 // TestJSONOfEveryEvent holds the schema to what docs/json.md says of each kind
@@ -279,7 +280,6 @@ var kinds = []string{
 func TestJSONOfEveryEvent(t *testing.T) {
 	section := documentation(t)["Kinds of record"]
 	c, rows := contractOf(t, "event"), rowsOf(section)
-	s := c.schema
 	header := names(section[:strings.Index(section, "Beside these")])
 	listener, endpoint := names(between(section, "LISTENER is", "ENDPOINT is")), names(between(section, "ENDPOINT is", "\n\n"))
 	for _, kind := range kinds {
@@ -296,29 +296,43 @@ func TestJSONOfEveryEvent(t *testing.T) {
 		}
 		e := everyField()
 		e.Event = kind
-		full := decode(t, logged(t, e)).(map[string]any)
-		if s.Validate(full) == nil {
-			t.Errorf("%s: the schema takes the fields of all other kinds", kind)
+		holdsFields(t, c, e, need, may)
+	}
+	need, may, _ := strings.Cut(between(documentation(t)["Findings of a cross-check"], "They always have", "\n\n"), "where that is known")
+	for _, kind := range []string{audit.FindingRaised, audit.FindingCleared} {
+		e := everyField()
+		e.Event, e.Rule = kind, policy.HiddenPort
+		holdsFields(t, c, e, slices.Concat(header, names(need)), names(may))
+	}
+}
+
+// holdsFields holds that a record of the kind of e needs some fields, may have
+// others, and has none of the rest of e.
+func holdsFields(t *testing.T, c contract, e audit.Event, need, may []string) {
+	t.Helper()
+	s, kind := c.schema, e.Event
+	full := decode(t, logged(t, e)).(map[string]any)
+	if s.Validate(full) == nil {
+		t.Errorf("%s: the schema takes the fields of all other kinds", kind)
+	}
+	doc := maps.Clone(full)
+	maps.DeleteFunc(doc, func(key string, _ any) bool { return !slices.Contains(need, key) && !slices.Contains(may, key) })
+	if err := s.Validate(doc); err != nil || len(doc) != len(need)+len(may) {
+		t.Errorf("%s: of %v and %v there are %d: %v", kind, need, may, len(doc), err)
+		return
+	}
+	b, err := json.Marshal(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.holds(t, b)
+	for key, value := range full {
+		other := maps.Clone(doc) // with the field if doc has it not, else without
+		if delete(other, key); len(other) == len(doc) {
+			other[key] = value
 		}
-		doc := maps.Clone(full)
-		maps.DeleteFunc(doc, func(key string, _ any) bool { return !slices.Contains(need, key) && !slices.Contains(may, key) })
-		if err := s.Validate(doc); err != nil || len(doc) != len(need)+len(may) {
-			t.Errorf("%s: of %v and %v there are %d: %v", kind, need, may, len(doc), err)
-			continue
-		}
-		b, err := json.Marshal(doc)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.holds(t, b)
-		for key, value := range full {
-			other := maps.Clone(doc) // with the field if doc has it not, else without
-			if delete(other, key); len(other) == len(doc) {
-				other[key] = value
-			}
-			if err := s.Validate(other); (err == nil) != slices.Contains(may, key) {
-				t.Errorf("%s: with %s there or not, as it should not be: %v", kind, key, err)
-			}
+		if err := s.Validate(other); (err == nil) != slices.Contains(may, key) {
+			t.Errorf("%s: with %s there or not, as it should not be: %v", kind, key, err)
 		}
 	}
 }

@@ -29,7 +29,11 @@ error, one a line.
 
 It remembers what it has said: started again, even after a crash, it repeats no
 finding. SIGHUP reads the policy again; a bad one is refused and the one before
-stays in force. SIGINT and SIGTERM stop it.`,
+stays in force. SIGINT and SIGTERM stop it.
+
+With --cross-check it also compares the ways in which the system shows its
+sockets, at the start and then as often as you say: what one of them hides is a
+finding of the rule hidden-port.`,
 		Example: `  sudo portaudit run
   portaudit run --log-dir ./log --state-dir ./state --interval 2s`,
 		Args: cobra.NoArgs,
@@ -44,6 +48,8 @@ stays in force. SIGINT and SIGTERM stop it.`,
 	c.Flags().DurationVar(&s.interval, "interval", 0, "time between two audits (default 10s)")
 	c.Flags().IntVar(&s.confirm, "confirm", 0, "audits that must see a listener before it is reported (default 2)")
 	c.Flags().IntVar(&s.gone, "gone", 0, "audits in a row without a listener before it is reported closed (default 3)")
+	c.Flags().DurationVar(&s.crossCheck, "cross-check", 0, "time between two cross-checks, such as 1h (default none)")
+	c.Flags().BoolVar(&s.probe, "probe", false, "with --cross-check: try to bind every port")
 	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "tell of every audit on standard error")
 	s.policyFlag(c)
 	s.logFlag(c)
@@ -92,14 +98,21 @@ func run(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 	reload, stop := reloads()
 	defer stop()
 	logger.Info("auditing", "interval", s.interval, "policy", p.Source, "log", s.logDir, "state", s.stateDir)
-	return failure(agent.Run(ctx, agent.Options{
+	o := agent.Options{
 		List: sockets.List, Catalog: catalog, Policy: p,
 		Reload: reload, LoadPolicy: func() (*policy.Policy, error) { return loadPolicy(s.policy) },
 		Log: log, LogDir: s.logDir, StateDir: s.stateDir,
 		Alerts: []agent.Output{alert.Lines(os.Stderr)}, Logger: logger,
 		Interval: s.interval, Limits: agent.Limits{Confirm: s.confirm, Gone: s.gone},
 		Version: version(), PID: os.Getpid(),
-	}))
+	}
+	if s.crossCheck > 0 {
+		o.CrossEvery = s.crossCheck
+		o.CrossCheck = func(ctx context.Context) (listen.CrossReport, error) {
+			return sockets.CrossCheck(ctx, listen.CrossOptions{Probe: s.probe})
+		}
+	}
+	return failure(agent.Run(ctx, o))
 }
 
 // startPolicy loads the policy to start with. A bad one is recorded before the

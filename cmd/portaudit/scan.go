@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -11,12 +12,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/portaudit/portaudit/agent"
+	"github.com/portaudit/portaudit/agent/listen"
 	"github.com/portaudit/portaudit/policy"
 )
 
 // scanFlags are the flags of scan that no other command has.
 type scanFlags struct {
 	json, lines, verbose bool
+	crossCheck, probe    bool
 	failOn               string
 }
 
@@ -47,6 +50,8 @@ Exit codes: 0 nothing found at the --fail-on level, 1 the audit itself failed,
 	c.Flags().BoolVar(&f.lines, "jsonl", false, "print one JSON object a listener, one a line")
 	c.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "say how it was looked for, and from where each can be reached")
 	c.Flags().StringVar(&f.failOn, "fail-on", "", "exit with 3 on findings of this `SEVERITY` or above: low, medium, high, critical")
+	c.Flags().BoolVar(&f.crossCheck, "cross-check", false, "compare the system's views, for hidden ports")
+	c.Flags().BoolVar(&f.probe, "probe", false, "with --cross-check: try to bind every port")
 	c.MarkFlagsMutuallyExclusive("json", "jsonl", "verbose") // JSON has all of it anyway
 	s.policyFlag(c)
 	s.stateFlag(c)
@@ -64,8 +69,11 @@ func runScan(c *cobra.Command, s settings, f scanFlags) error {
 			return usage(err)
 		}
 	}
+	if f.probe && !f.crossCheck {
+		return usage(errors.New("--probe is a part of --cross-check: give both"))
+	}
 	began := time.Now()
-	report, err := scan(c, s)
+	report, err := scan(c, s, f)
 	if err != nil {
 		return err
 	}
@@ -79,18 +87,23 @@ func runScan(c *cobra.Command, s settings, f scanFlags) error {
 }
 
 // scan makes one audit with the settings of the command line.
-func scan(c *cobra.Command, s settings) (agent.Report, error) {
-	o, done, err := scanOptions(s)
+func scan(c *cobra.Command, s settings, f scanFlags) (agent.Report, error) {
+	o, sockets, err := scanOptions(s)
 	if err != nil {
 		return agent.Report{}, err
 	}
+	if f.crossCheck {
+		o.CrossCheck = func(ctx context.Context) (listen.CrossReport, error) {
+			return sockets.CrossCheck(ctx, listen.CrossOptions{Probe: f.probe})
+		}
+	}
 	report, err := agent.Scan(c.Context(), o)
-	return report, failure(errors.Join(err, done()))
+	return report, failure(errors.Join(err, sockets.Close()))
 }
 
-// scanOptions reads everything that one audit works with; done gives back what
-// it took.
-func scanOptions(s settings) (o agent.ScanOptions, done func() error, err error) {
+// scanOptions reads everything that one audit works with; the caller closes
+// the Lister.
+func scanOptions(s settings) (o agent.ScanOptions, sockets *listen.Lister, err error) {
 	// The program ends before what it took is worth collecting: on a host with
 	// ten thousand listeners the collector would take a fifth of the time.
 	debug.SetGCPercent(400)
@@ -106,11 +119,11 @@ func scanOptions(s settings) (o agent.ScanOptions, done func() error, err error)
 	if err != nil {
 		return o, nil, usage(err)
 	}
-	sockets, err := lister(s, true)
+	sockets, err = lister(s, true)
 	if err != nil {
 		return o, nil, err
 	}
-	return agent.ScanOptions{List: sockets.List, Catalog: catalog, Policy: p, Host: hostName(), StateDir: s.stateDir}, sockets.Close, nil
+	return agent.ScanOptions{List: sockets.List, Catalog: catalog, Policy: p, Host: hostName(), StateDir: s.stateDir}, sockets, nil
 }
 
 // hostName returns the name of this host, "localhost" if it has none.

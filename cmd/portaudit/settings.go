@@ -27,6 +27,9 @@ type settings struct {
 	interval time.Duration
 	confirm  int
 	gone     int
+
+	crossCheck time.Duration // between two cross-checks, 0: none
+	probe      bool          // with them, try to bind every port
 }
 
 // paths are where the files of an installation lie.
@@ -58,6 +61,7 @@ const (
 	defaultConfirm  = 2
 	defaultGone     = 3
 	minInterval     = time.Second
+	minCrossCheck   = time.Minute
 )
 
 // The flags, each on the commands that use it.
@@ -113,8 +117,16 @@ func (s settings) resolve() (settings, error) {
 	s.interval = cmp.Or(s.interval, file.interval, defaultInterval)
 	s.confirm = cmp.Or(s.confirm, file.confirm, defaultConfirm)
 	s.gone = cmp.Or(s.gone, file.gone, defaultGone)
+	s.crossCheck = cmp.Or(s.crossCheck, file.crossCheck)
+	s.probe = cmp.Or(s.probe, file.probe)
 	if s.interval < minInterval {
 		return s, fmt.Errorf("interval %v is under %v", s.interval, minInterval)
+	}
+	if s.crossCheck != 0 && s.crossCheck < minCrossCheck {
+		return s, fmt.Errorf("%v between two cross-checks is under %v", s.crossCheck, minCrossCheck)
+	}
+	if s.probe && s.crossCheck == 0 {
+		return s, errors.New("the probe is a part of the cross-check: give both, such as --cross-check 1h --probe")
 	}
 	if s.confirm < 1 || s.gone < 1 {
 		return s, errors.New("confirm and gone count audits: they must be 1 or more")

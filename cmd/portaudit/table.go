@@ -24,6 +24,7 @@ func writeReport(w io.Writer, s screen, r agent.Report) error {
 	writeTable(&b, s, r)
 	writeFindings(&b, s, r)
 	writeCoverage(&b, s, r.Coverage)
+	writeCrossCheck(&b, s, r)
 	writeSum(&b, s, r)
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -39,6 +40,7 @@ func writeVerbose(w io.Writer, s screen, r agent.Report, took time.Duration) err
 	writeCoverage(&b, s, r.Coverage)
 	writeSources(&b, s, r.Coverage)
 	writeNamespaces(&b, s, r)
+	writeCrossCheck(&b, s, r)
 	writeSum(&b, s, r)
 	b.WriteString(s.wrap("", "It took "+took.Round(time.Millisecond).String()+"."))
 	_, err := io.WriteString(w, b.String())
@@ -250,16 +252,21 @@ func writeCoverage(b *strings.Builder, s screen, c audit.Coverage) {
 	}
 	b.WriteString("\n" + s.paint("bold", "Not everything could be seen:") + "\n")
 	for _, g := range c.Gaps {
-		text := g.Reason
-		if g.Count > 0 {
-			text += fmt.Sprintf(" (%d)", g.Count)
-		}
-		text += "; this hides " + g.Hides
-		if g.Fix != "" {
-			text += ". To see it, " + g.Fix
-		}
-		b.WriteString(s.wrap("  ", text+"."))
+		b.WriteString(s.wrap("  ", gapText(g)))
 	}
+}
+
+// gapText says what could not be seen, why, and what to do about it.
+func gapText(g audit.Gap) string {
+	text := g.Reason
+	if g.Count > 0 {
+		text += fmt.Sprintf(" (%d)", g.Count)
+	}
+	text += "; this hides " + g.Hides
+	if g.Fix != "" {
+		text += ". To see it, " + g.Fix
+	}
+	return text + "."
 }
 
 // writeSum says in one line how it came out, and under which policy.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/portaudit/portaudit/agent"
 	"github.com/portaudit/portaudit/agent/audit"
+	"github.com/portaudit/portaudit/policy"
 )
 
 // writeExposures says from where listeners can be reached and why, those of
@@ -40,6 +41,33 @@ func writeSources(b *strings.Builder, s screen, c audit.Coverage) {
 	}
 	for _, n := range c.Notes {
 		b.WriteString(s.wrap("  ", n.Source+": "+n.Text+"."))
+	}
+}
+
+// writeCrossCheck says which views of the system were compared, whether they
+// agree, and what could not be compared.
+func writeCrossCheck(b *strings.Builder, s screen, r agent.Report) {
+	c := r.CrossCheck
+	if c == nil {
+		return
+	}
+	b.WriteString("\n" + s.paint("bold", "Cross-check:") + "\n")
+	hidden := 0
+	for _, f := range r.Findings {
+		if f.Rule == policy.HiddenPort {
+			hidden++
+		}
+	}
+	result := "they agree"
+	if hidden > 0 {
+		result = "they differ in " + counted(hidden, "socket")
+	}
+	b.WriteString(s.wrap("  ", "Compared: "+strings.Join(c.Views, ", ")+"; "+result+"."))
+	if c.Probed > 0 {
+		b.WriteString(s.wrap("  ", fmt.Sprintf("Tried to bind %d ports.", c.Probed)))
+	}
+	for _, g := range c.Gaps {
+		b.WriteString(s.wrap("  ", gapText(g)))
 	}
 }
 
