@@ -209,7 +209,7 @@ func (e *engine) stillBound(ctx context.Context, before map[boundKey]bool) ([]Bo
 	if err != nil {
 		return nil, fmt.Errorf("list processes: %w", err)
 	}
-	holdings, _, err := newProcFinder(e.proc).find(ctx, pids, wanted, nil) // the walk in the kernel tells of listening sockets only
+	holdings, denied, err := newProcFinder(e.proc).find(ctx, pids, wanted, nil) // the walk in the kernel tells of listening sockets only
 	if err != nil {
 		return nil, err
 	}
@@ -227,6 +227,9 @@ func (e *engine) stillBound(ctx context.Context, before map[boundKey]bool) ([]Bo
 				}
 				b.Owners = append(b.Owners, o)
 			}
+		}
+		if len(b.Owners) == 0 && denied > 0 {
+			b.Owners = []Owner{{How: Denied}}
 		}
 		list = append(list, b)
 	}
@@ -247,7 +250,7 @@ func (e *engine) probe(ctx context.Context, r *CrossReport) error {
 		if denied > 0 {
 			r.Gaps = append(r.Gaps, Gap{
 				Source: "bind " + t.String(), Hides: HidesSockets, Count: denied,
-				Reason: "ports that need a privilege could not be tried", Fix: remedy("CAP_NET_BIND_SERVICE"),
+				Reason: t.String() + " ports that need a privilege could not be tried", Fix: remedy("CAP_NET_BIND_SERVICE"),
 			})
 		}
 		for look := 0; look < crossLooks && len(suspects) > 0; look++ {
