@@ -47,8 +47,15 @@ func TestSteadyState(t *testing.T) {
 	if first.Generation == 0 || len(first.Sockets) < 50 {
 		t.Fatalf("generation %d with %d sockets", first.Generation, len(first.Sockets))
 	}
-	allocations := testing.AllocsPerRun(20, func() { snapshotOf(t, e) })
-	t.Logf("%v allocations an enumeration", allocations)
+	// Each by itself: what else runs on the host opens sockets too, and an
+	// enumeration that sees a new one is another matter.
+	var each []float64
+	for range 21 {
+		each = append(each, testing.AllocsPerRun(1, func() { snapshotOf(t, e) }))
+	}
+	slices.Sort(each)
+	allocations := each[len(each)/2]
+	t.Logf("%v allocations an enumeration, the most %v", allocations, each[len(each)-1])
 	if allocations > 200 {
 		t.Errorf("%v allocations an enumeration with nothing new, want under 200", allocations)
 	}

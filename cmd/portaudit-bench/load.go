@@ -63,11 +63,11 @@ func (l load) start(ctx context.Context) (stop func(), err error) {
 	}
 	var workers []*exec.Cmd
 	stop = func() {
-		hold.Close()
+		_ = hold.Close() // the workers end
 		for _, w := range workers {
 			_ = w.Wait() // it ended because its input did
 		}
-		ready.Close()
+		_ = ready.Close()
 	}
 	for i := range l.processes {
 		w := exec.CommandContext(ctx, self, "worker",
@@ -81,8 +81,7 @@ func (l load) start(ctx context.Context) (stop func(), err error) {
 		}
 		workers = append(workers, w)
 	}
-	in.Close()
-	said.Close()
+	err = errors.Join(err, in.Close(), said.Close())
 	if err == nil {
 		err = l.await(ready)
 	}

@@ -74,13 +74,13 @@ var modes = map[string]func([]string) error{
 	"steady":    steady,    // measures the engine in this process
 }
 
-func run(ctx context.Context, o options) error {
+func run(ctx context.Context, o options) (err error) {
 	if o.portaudit == "" {
 		dir, err := os.MkdirTemp("", "portaudit-bench")
 		if err != nil {
 			return err
 		}
-		defer os.RemoveAll(dir)
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 		o.peers = dir
 		if o.portaudit, err = build(ctx, dir); err != nil {
 			return err

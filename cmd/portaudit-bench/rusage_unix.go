@@ -10,8 +10,9 @@ import (
 // peakMemory returns the largest resident set in bytes. Linux tells kilobytes,
 // macOS bytes (getrusage(2)).
 func peakMemory(u *syscall.Rusage) int64 {
+	peak := int64(u.Maxrss) //nolint:unconvert // of 32 bits on 386 and arm
 	if runtime.GOOS == "darwin" {
-		return int64(u.Maxrss)
+		return peak
 	}
-	return int64(u.Maxrss) << 10
+	return peak << 10
 }

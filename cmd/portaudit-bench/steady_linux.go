@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -142,7 +143,7 @@ func processorTime() time.Duration {
 }
 
 // steadyState measures the engine, and the real daemon at one audit a second.
-func steadyState(ctx context.Context, o options, self string) (string, error) {
+func steadyState(ctx context.Context, o options, self string) (text string, err error) {
 	engine, err := exec.CommandContext(ctx, self, "steady").Output()
 	if err != nil {
 		return "", fmt.Errorf("steady state: %w", err)
@@ -151,7 +152,7 @@ func steadyState(ctx context.Context, o options, self string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	cmd := exec.CommandContext(ctx, o.portaudit, "run", "--interval", "1s",
 		"--log-dir", filepath.Join(dir, "log"), "--state-dir", filepath.Join(dir, "state"))
 	if err := cmd.Start(); err != nil {
@@ -174,7 +175,7 @@ func steadyState(ctx context.Context, o options, self string) (string, error) {
 	}
 	_ = cmd.Wait() // interrupted
 	return fmt.Sprintf("Steady state: %sThe daemon at one audit a second: %s of processor time a second, %s resident.\n",
-		engine, milliseconds((after-before)/time.Duration(measured/time.Second)), memory), nil
+		engine, milliseconds(time.Duration(float64(after-before)/measured.Seconds())), memory), nil
 }
 
 // runTime returns for how long the threads of a process have run: the first
