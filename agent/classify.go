@@ -31,6 +31,12 @@ func newClassifier(s listen.Snapshot, catalog *registry.Catalog, p *policy.Polic
 	return c
 }
 
+// clone returns a classifier that may be used beside this one.
+func (by classifier) clone() classifier {
+	by.owners = newOwnerships(by.owners.commandLines, by.owners.detailed)
+	return by
+}
+
 // classify puts a socket beside what the catalog says of its port. A raw,
 // packet or vsock socket has none that IANA assigns: neither the registry nor
 // the namespace's rules for ports apply to it.

@@ -3,7 +3,9 @@ package agent
 import (
 	"cmp"
 	"net/netip"
+	"runtime"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/portaudit/portaudit/agent/audit"
@@ -27,18 +29,40 @@ type observation struct {
 // observe classifies and decides every socket of a snapshot.
 func observe(s listen.Snapshot, by classifier, p *policy.Policy) observation {
 	o := observation{
-		time: s.Time.UTC(), listeners: make([]Listener, 0, len(s.Sockets)), coverage: coverageOf(s.Coverage),
+		time: s.Time.UTC(), coverage: coverageOf(s.Coverage),
 		read: map[string]bool{}, blind: s.Coverage.Hidden(listen.HidesSockets),
 	}
 	o.namespaces = namespacesOf(s.Namespaces)
 	for i, ns := range s.Namespaces {
 		o.read[o.namespaces[i].Label] = ns.Complete
 	}
-	for _, socket := range s.Sockets {
-		c := by.classify(socket)
-		o.listeners = append(o.listeners, listener(c, p.Decide(c.facts), s.Time))
-	}
+	o.listeners = listeners(s, by, p)
 	return o
+}
+
+// manySockets is from how many sockets on it pays to share the work.
+const manySockets = 512
+
+// listeners makes the documents of all sockets: of many, each core makes a
+// part. All goroutines have ended when it returns.
+func listeners(s listen.Snapshot, by classifier, p *policy.Policy) []Listener {
+	all := make([]Listener, len(s.Sockets))
+	parts := 1
+	if len(all) >= manySockets {
+		parts = runtime.GOMAXPROCS(0)
+	}
+	var wait sync.WaitGroup
+	for i := range parts {
+		wait.Go(func() {
+			by := by.clone()
+			for k := i * len(all) / parts; k < (i+1)*len(all)/parts; k++ {
+				c := by.classify(s.Sockets[k])
+				all[k] = listener(c, p.Decide(c.facts), s.Time)
+			}
+		})
+	}
+	wait.Wait()
+	return all
 }
 
 // listener makes the document of one decided socket.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/portaudit/portaudit/agent"
@@ -18,40 +19,41 @@ func printDocument(w io.Writer, r agent.Report) error {
 	if screenOf(w).width > 0 {
 		return printJSON(w, r)
 	}
-	document, err := encodeReport(r)
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(document)
-	return err
+	return writeDocument(w, r)
 }
 
-// encodeReport encodes the two long lists of a report on every core. What comes
-// out is what encoding/json makes of the report as a whole, without escapes for
-// HTML.
-func encodeReport(r agent.Report) ([]byte, error) {
+// writeDocument writes the report, its two long lists encoded on every core.
+// What comes out is what encoding/json makes of the report as a whole, without
+// escapes for HTML.
+func writeDocument(w io.Writer, r agent.Report) error {
 	const lists = `"listeners":null,"findings":null` // in no string of JSON: there the quotes are escaped
 	frame := r
 	frame.Listeners, frame.Findings = nil, nil
 	var b bytes.Buffer
 	if err := compact(&b).Encode(frame); err != nil {
-		return nil, err
+		return err
 	}
 	before, after, ok := bytes.Cut(b.Bytes(), []byte(lists))
 	if !ok || r.Listeners == nil || r.Findings == nil {
-		b.Reset()
-		err := compact(&b).Encode(r)
-		return b.Bytes(), err
+		return compact(w).Encode(r)
 	}
-	listeners, err := encodeList(r.Listeners)
-	if err != nil {
-		return nil, err
+	text := func(parts ...[]byte) error {
+		_, err := w.Write(bytes.Join(parts, nil))
+		return err
 	}
-	findings, err := encodeList(r.Findings)
-	if err != nil {
-		return nil, err
+	if err := text(before, []byte(`"listeners":[`)); err != nil {
+		return err
 	}
-	return bytes.Join([][]byte{before, []byte(`"listeners":[`), listeners, []byte(`],"findings":[`), findings, []byte(`]`), after}, nil), nil
+	if err := writeList(w, r.Listeners); err != nil {
+		return err
+	}
+	if err := text([]byte(`],"findings":[`)); err != nil {
+		return err
+	}
+	if err := writeList(w, r.Findings); err != nil {
+		return err
+	}
+	return text([]byte{']'}, after)
 }
 
 func compact(w io.Writer) *json.Encoder {
@@ -60,29 +62,52 @@ func compact(w io.Writer) *json.Encoder {
 	return encoder
 }
 
-// encodeList encodes the elements of a list, with commas in between, each core
-// a part of it. All goroutines have ended when it returns.
-func encodeList[T any](list []T) ([]byte, error) {
-	cores := runtime.GOMAXPROCS(0)
-	parts := make([]bytes.Buffer, cores)
-	errs := make([]error, cores)
-	var all sync.WaitGroup
-	for i := range parts {
-		all.Go(func() {
-			encoder := compact(&parts[i])
-			for _, v := range list[i*len(list)/cores : (i+1)*len(list)/cores] {
-				if errs[i] = encoder.Encode(v); errs[i] != nil {
-					return
-				}
-				parts[i].Truncate(parts[i].Len() - 1) // the newline
-				parts[i].WriteByte(',')
+// encodeAtOnce is how many elements of a list a core encodes before they are
+// written: some hundred kilobytes. The text of all would be tens of megabytes.
+const encodeAtOnce = 256
+
+// writeList encodes the elements of a list, with commas in between, a part of
+// them on each core, and writes the parts in turn. All goroutines have ended
+// when it returns.
+func writeList[T any](w io.Writer, list []T) error {
+	parts := make([]bytes.Buffer, runtime.GOMAXPROCS(0))
+	errs := make([]error, len(parts))
+	for some := range slices.Chunk(list, encodeAtOnce*len(parts)) {
+		var all sync.WaitGroup
+		for i := range parts {
+			part := some[i*len(some)/len(parts) : (i+1)*len(some)/len(parts)]
+			all.Go(func() {
+				parts[i].Reset()
+				errs[i] = encodeList(&parts[i], part)
+			})
+		}
+		all.Wait()
+		if err := errors.Join(errs...); err != nil {
+			return err
+		}
+		list = list[len(some):]
+		for i := range parts {
+			text := parts[i].Bytes()
+			if len(list) == 0 && i == len(parts)-1 { // it may be empty only where all are
+				text = bytes.TrimSuffix(text, []byte(","))
 			}
-		})
+			if _, err := w.Write(text); err != nil {
+				return err
+			}
+		}
 	}
-	all.Wait()
-	var joined []byte
-	for i := range parts {
-		joined = append(joined, parts[i].Bytes()...)
+	return nil
+}
+
+// encodeList encodes the elements of a list with a comma behind each.
+func encodeList[T any](b *bytes.Buffer, list []T) error {
+	encoder := compact(b)
+	for i := range list {
+		if err := encoder.Encode(&list[i]); err != nil {
+			return err
+		}
+		b.Truncate(b.Len() - 1) // the newline
+		b.WriteByte(',')
 	}
-	return bytes.TrimSuffix(joined, []byte(",")), errors.Join(errs...)
+	return nil
 }

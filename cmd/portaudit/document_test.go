@@ -10,9 +10,9 @@ import (
 	"github.com/portaudit/portaudit/agent/audit"
 )
 
-// TestEncodeReport holds the document that is encoded in parts against what
+// TestWriteDocument holds the document that is encoded in parts against what
 // encoding/json makes of the whole.
-func TestEncodeReport(t *testing.T) {
+func TestWriteDocument(t *testing.T) {
 	many := agent.Report{Host: `a "listeners":null,"findings":null b`, Time: time.Unix(1, 2).UTC(), Listeners: []agent.Listener{}, Findings: []agent.ReportFinding{}}
 	for i := range 1001 {
 		many.Listeners = append(many.Listeners, agent.Listener{
@@ -31,9 +31,9 @@ func TestEncodeReport(t *testing.T) {
 		if err := compact(&want).Encode(r); err != nil {
 			t.Fatal(err)
 		}
-		got, err := encodeReport(r)
-		if err != nil || !bytes.Equal(got, want.Bytes()) {
-			t.Errorf("%s: %v, %d bytes instead of %d, or others", reason, err, len(got), want.Len())
+		var got bytes.Buffer
+		if err := writeDocument(&got, r); err != nil || !bytes.Equal(got.Bytes(), want.Bytes()) {
+			t.Errorf("%s: %v, %d bytes instead of %d, or others", reason, err, got.Len(), want.Len())
 		}
 	}
 }

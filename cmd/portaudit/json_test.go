@@ -192,17 +192,23 @@ func TestJSONOfTheLog(t *testing.T) {
 	}
 }
 
-// holdsStatus holds the status of a daemon of this process, or of none.
+// holdsStatus holds the status of a daemon of this process, or of none. What
+// was recorded is in the log before it is in the state.
 func holdsStatus(t *testing.T, config, dir string, running bool) {
 	t.Helper()
-	b, err := output(t.Context(), config, "status", "--json", "--log-dir", dir, "--state-dir", dir)
-	if e := (exitError{}); err != nil && (!errors.As(err, &e) || e.err != nil) {
-		t.Fatal(err)
-	}
-	contractOf(t, "status").holds(t, b)
+	c := contractOf(t, "status")
+	var b []byte
 	var s status
-	if err := json.Unmarshal(b, &s); err != nil {
-		t.Fatal(err)
+	for deadline := time.Now().Add(patience); s.Coverage == nil && time.Now().Before(deadline); {
+		var err error
+		b, err = output(t.Context(), config, "status", "--json", "--log-dir", dir, "--state-dir", dir)
+		if e := (exitError{}); err != nil && (!errors.As(err, &e) || e.err != nil) {
+			t.Fatal(err)
+		}
+		c.holds(t, b)
+		if err := json.Unmarshal(b, &s); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if s.Running != running || s.Stopped == running || (s.PID != nil && *s.PID == os.Getpid()) != running || s.Coverage == nil {
 		t.Errorf("running is %t, and the status says\n%s", running, b)
