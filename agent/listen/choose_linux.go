@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 
@@ -38,8 +39,12 @@ func (e *engine) choose() error {
 			return nil
 		}
 	}
+	threads := 1 // a daemon's walks are nothing that anybody waits for
+	if e.options.Once {
+		threads = runtime.GOMAXPROCS(0)
+	}
 	if e.options.Way == BPF {
-		if err := e.useBPF(walk.Open(0)); err != nil {
+		if err := e.useBPF(walk.Open(0, threads)); err != nil {
 			return fmt.Errorf("find owners by BPF: %w%s", err, remedyBPF(err))
 		}
 		return nil
@@ -49,7 +54,7 @@ func (e *engine) choose() error {
 	// with the loading, for which ready waits.
 	e.loading = make(chan loaded, 1)
 	go func() {
-		w, err := walk.Open(0)
+		w, err := walk.Open(0, threads)
 		e.loading <- loaded{w, err}
 	}()
 	return nil

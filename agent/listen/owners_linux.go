@@ -115,7 +115,7 @@ func (e *engine) find(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if e.denied > 0 && e.options.Way == Auto && !e.triedBPF && e.useBPF(walk.Open(0)) == nil {
+	if e.denied > 0 && e.options.Way == Auto && !e.triedBPF && e.useBPF(walk.Open(0, 1)) == nil {
 		return e.find(ctx) // the kernel does not ask those processes
 	}
 	if e.adopted() {

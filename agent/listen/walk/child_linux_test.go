@@ -182,7 +182,7 @@ func findSelf() error {
 		return err
 	}
 	for _, kind := range []Kind{Tasks, Files} {
-		w, err := Open(kind)
+		w, err := Open(kind, 2)
 		if err != nil {
 			return err
 		}

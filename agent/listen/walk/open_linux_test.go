@@ -18,16 +18,20 @@ func needRoot(t testing.TB) {
 	}
 }
 
-// openKinds opens a walker of each kind that this kernel has.
+// openKinds opens a walker of each kind that this kernel has, and one of several
+// threads.
 func openKinds(t testing.TB) []*Walker {
 	t.Helper()
 	needRoot(t)
 	var walkers []*Walker
-	for _, kind := range []Kind{Tasks, Files} {
-		w, err := Open(kind)
+	for _, how := range []struct {
+		kind    Kind
+		threads int
+	}{{Tasks, 1}, {Tasks, 3}, {Files, 1}} {
+		w, err := Open(how.kind, how.threads)
 		var unavailable *UnavailableError
 		if errors.As(err, &unavailable) && unavailable.Lack != "" {
-			t.Logf("no %s iterator here: %v", kind, err)
+			t.Logf("no %s iterator here: %v", how.kind, err)
 			continue
 		}
 		if err != nil {
@@ -85,7 +89,7 @@ func TestOpenFirst(t *testing.T) {
 // TestGrow starts with room for four rows.
 func TestGrow(t *testing.T) {
 	needRoot(t)
-	w, err := open(Tasks, 4)
+	w, err := open(Tasks, 2, 4)
 	if errors.Is(err, ErrUnavailable) || errors.Is(err, unix.EINVAL) {
 		t.Skipf("no task iterator here: %v", err)
 	}
@@ -123,7 +127,7 @@ func TestUnprivilegedOpen(t *testing.T) {
 	if os.Geteuid() == 0 {
 		t.Skip("root may; TestWithoutRights runs this as nobody")
 	}
-	w, err := Open(0)
+	w, err := Open(0, 1)
 	if err == nil {
 		w.Close()
 		t.Skip("this user may load BPF programs")
@@ -137,7 +141,7 @@ func BenchmarkOpen(b *testing.B) {
 	needRoot(b)
 	b.ReportAllocs()
 	for b.Loop() {
-		w, err := Open(0)
+		w, err := Open(0, 1)
 		if err != nil {
 			b.Skip(err)
 		}

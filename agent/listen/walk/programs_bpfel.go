@@ -21,6 +21,7 @@ const (
 	programsProgWalkFiles = "walk_files"
 	programsProgWalkTasks = "walk_tasks"
 	programsVarCapacity   = "capacity"
+	programsVarLanes      = "lanes"
 	programsVarOwnInode   = "own_inode"
 	programsVarOwnSocket  = "own_socket"
 )
@@ -84,6 +85,7 @@ type programsMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type programsVariableSpecs struct {
 	Capacity  *ebpf.VariableSpec `ebpf:"capacity"`
+	Lanes     *ebpf.VariableSpec `ebpf:"lanes"`
 	OwnInode  *ebpf.VariableSpec `ebpf:"own_inode"`
 	OwnSocket *ebpf.VariableSpec `ebpf:"own_socket"`
 }
@@ -124,6 +126,7 @@ func (m *programsMaps) Close() error {
 // It can be passed to loadProgramsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type programsVariables struct {
 	Capacity  *ebpf.Variable `ebpf:"capacity"`
+	Lanes     *ebpf.Variable `ebpf:"lanes"`
 	OwnInode  *ebpf.Variable `ebpf:"own_inode"`
 	OwnSocket *ebpf.Variable `ebpf:"own_socket"`
 }

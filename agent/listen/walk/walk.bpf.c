@@ -71,14 +71,17 @@ struct {
 	__type(value, struct row);
 } rows SEC(".maps");
 
-/* state is what one walk hands on from task to task. */
+/* state is what one lane of a walk hands on from task to task. Several threads
+ * may read an iterator each, at the same time: each has a lane, and walks the
+ * processes that fall to it. */
 struct state {
 	u64 socket_ops; /* address of socket_file_ops, 0 until learn */
 	u64 files;	/* the table that was walked last, and whose it is */
 	s32 tgid;
 	u32 count;   /* of rows, those that found no room included */
 	u32 skipped; /* tables that are too large to walk */
-	u32 unused;
+	u32 reader;  /* thread that has this lane, as its own pid namespace numbers it */
+	u64 unused[4]; /* a cache line each */
 };
 
 struct {
@@ -91,7 +94,8 @@ struct {
 
 const volatile u32 own_socket; /* descriptor of a Unix socket of the process that reads */
 const volatile u64 own_inode;  /* and its inode */
-const volatile u32 capacity;   /* of rows */
+const volatile u32 capacity;   /* of rows in a lane */
+const volatile u32 lanes;
 
 /* table is a descriptor table under way. */
 struct table {
@@ -103,6 +107,8 @@ struct table {
 	u32 unused;
 	struct task_struct *task;
 	struct row row; /* the part that is of the process */
+	u32 lane;
+	u32 padding;
 };
 
 /* task_context and file_context are what the kernel calls the programs with:
@@ -167,6 +173,27 @@ static __always_inline s32 number(struct pid *pid, u32 level)
 			    level * bpf_core_type_size(struct upid);
 
 	return BPF_CORE_READ(upid, nr);
+}
+
+#define MAX_LANES 8
+
+/* find_lane finds the lane of the thread that reads. */
+static __always_inline int find_lane(struct table *t)
+{
+	struct task_struct *self = (void *)bpf_get_current_task();
+	struct pid *pid = BPF_CORE_READ(self, thread_pid);
+	u32 reader = lanes > 1 ? number(pid, BPF_CORE_READ(pid, level)) : 0, i;
+
+	for (i = 0; i < MAX_LANES && i < lanes; i++) {
+		u32 key = i; /* of its own: the verifier follows i */
+
+		t->state = bpf_map_lookup_elem(&walked, &key);
+		if (t->state && (lanes == 1 || t->state->reader == reader)) {
+			t->lane = i;
+			return 1;
+		}
+	}
+	return 0;
 }
 
 /* identify fills in the part of the row that is of the process. */
@@ -240,6 +267,7 @@ static __always_inline void emit(struct table *t)
 
 	if (i >= capacity)
 		return;
+	i += t->lane * capacity;
 	r = bpf_map_lookup_elem(&rows, &i);
 	if (r)
 		*r = t->row;
@@ -304,15 +332,16 @@ int walk_tasks(struct task_context *ctx)
 {
 	struct task_struct *task = ctx->task;
 	struct files_struct *files;
-	u32 zero = 0, before, max;
 	struct table t = {};
 	struct fdtable *fdt;
+	u32 before, max;
 
-	t.state = bpf_map_lookup_elem(&walked, &zero);
-	if (!task || !t.state)
+	if (!task || !find_lane(&t))
 		return 0;
 	if (!t.state->socket_ops)
 		return learn(t.state);
+	if ((u32)BPF_CORE_READ(task, tgid) % lanes != t.lane)
+		return 0;
 	files = BPF_CORE_READ(task, files);
 	if (!files || seen(t.state, task, files))
 		return 0;
@@ -341,7 +370,7 @@ int walk_files(struct file_context *ctx)
 	t.task = ctx->task;
 	t.state = bpf_map_lookup_elem(&walked, &zero);
 	if (!t.task || !file || !t.state)
-		return 0;
+		return 0; /* the kernel finds the descriptors here: one lane is enough */
 	if (!t.state->socket_ops)
 		return learn(t.state);
 	if (look(&t, file, ctx->fd))

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
+	"sync"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -21,8 +23,10 @@ type Walker struct {
 	fallback error
 	socket   int // of this process: by it the program learns what a socket's file is
 	objs     loaded
-	rows     []byte // the array of rows, mapped
-	state    []byte // struct state, mapped
+	rows     []byte // the array of rows, mapped: those of each lane together
+	state    []byte // struct state of each lane, mapped
+	capacity int    // rows in each lane
+	lanes    int    // threads that walk at the same time, each a part of the processes
 }
 
 // loaded is what the kernel holds for a Walker. The references are kept: a link
@@ -41,15 +45,20 @@ const startRows = 16 << 10
 // maxRows bounds the room: 1.5 GiB, more than any host has listeners.
 const maxRows = 16 << 20
 
+// maxLanes is that of walk.bpf.c.
+const maxLanes = 8
+
 // Open loads the faster program that this kernel takes, or the one of the kind
-// that is asked for if that is not 0. Its error is an *UnavailableError, which
-// wraps fs.ErrPermission if the right to do so is missing.
-func Open(kind Kind) (*Walker, error) {
+// that is asked for if that is not 0. Where the kind allows it so many threads
+// walk at the same time, each a part of the processes: that takes no less work,
+// but less time. Its error is an *UnavailableError, which wraps
+// fs.ErrPermission if the right to do so is missing.
+func Open(kind Kind, threads int) (*Walker, error) {
 	kinds := []Kind{Tasks, Files}
 	if kind != 0 {
 		kinds = []Kind{kind}
 	}
-	return openFirst(kinds, func(kind Kind) (*Walker, error) { return open(kind, startRows) })
+	return openFirst(kinds, func(kind Kind) (*Walker, error) { return open(kind, threads, startRows) })
 }
 
 // openFirst opens the first of the kinds that opens.
@@ -70,20 +79,23 @@ func openFirst(kinds []Kind, open func(Kind) (*Walker, error)) (*Walker, error) 
 	return nil, &UnavailableError{Lack: observe(kinds[len(kinds)-1], err).lack(), Err: err}
 }
 
-func open(kind Kind, capacity uint32) (*Walker, error) {
-	w := &Walker{kind: kind, socket: -1}
-	if err := w.load(capacity); err != nil {
+func open(kind Kind, threads int, capacity uint32) (*Walker, error) {
+	w := &Walker{kind: kind, socket: -1, capacity: int(capacity), lanes: 1}
+	if kind == Tasks {
+		w.lanes = max(1, min(threads, maxLanes))
+	}
+	if err := w.load(); err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
 	return w, nil
 }
 
-// load loads the program with room for so many rows.
-func (w *Walker) load(capacity uint32) error {
+// load loads the program.
+func (w *Walker) load() error {
 	// Kernels before 5.11 count maps against RLIMIT_MEMLOCK. Where the limit
 	// may not be raised, loading says so.
 	_ = rlimit.RemoveMemlock()
-	spec, err := w.prepare(capacity)
+	spec, err := w.prepare()
 	if err != nil {
 		return err
 	}
@@ -103,17 +115,17 @@ func (w *Walker) load(capacity uint32) error {
 	if w.objs.link, err = link.AttachIter(link.IterOptions{Program: w.objs.program}); err != nil {
 		return fmt.Errorf("attach: %w", err)
 	}
-	if w.state, err = mapped(w.objs.maps.Maps[programsMapWalked], stateSize); err != nil {
+	if w.state, err = mapped(w.objs.maps.Maps[programsMapWalked], w.lanes*stateSize); err != nil {
 		return err
 	}
-	if w.rows, err = mapped(w.objs.maps.Maps[programsMapRows], int(capacity)*rowSize); err != nil {
+	if w.rows, err = mapped(w.objs.maps.Maps[programsMapRows], w.lanes*w.capacity*rowSize); err != nil {
 		return err
 	}
 	return w.learn()
 }
 
 // prepare reads the programs and sets their constants.
-func (w *Walker) prepare(capacity uint32) (*ebpf.CollectionSpec, error) {
+func (w *Walker) prepare() (*ebpf.CollectionSpec, error) {
 	var err error
 	w.socket, err = unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -127,11 +139,13 @@ func (w *Walker) prepare(capacity uint32) (*ebpf.CollectionSpec, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the program: %w", err)
 	}
-	spec.Maps[programsMapRows].MaxEntries = capacity
+	spec.Maps[programsMapRows].MaxEntries = uint32(w.lanes * w.capacity)
+	spec.Maps[programsMapWalked].MaxEntries = uint32(w.lanes)
 	return spec, errors.Join(
 		spec.Variables[programsVarOwnSocket].Set(uint32(w.socket)),
 		spec.Variables[programsVarOwnInode].Set(s.Ino),
-		spec.Variables[programsVarCapacity].Set(capacity),
+		spec.Variables[programsVarCapacity].Set(uint32(w.capacity)),
+		spec.Variables[programsVarLanes].Set(uint32(w.lanes)),
 	)
 }
 
@@ -141,6 +155,8 @@ var errFields = errors.New("the program does not recognise a socket of this proc
 // learn lets the program learn what the file of a socket is, which proves that
 // it reads the right fields of this kernel.
 func (w *Walker) learn() error {
+	w.take(0)
+	defer w.release(0)
 	r, err := w.objs.link.Open()
 	if err != nil {
 		return fmt.Errorf("open the iterator: %w", err)
@@ -150,8 +166,12 @@ func (w *Walker) learn() error {
 	if _, err := r.Read(b[:]); !errors.Is(err, unix.EAGAIN) {
 		return fmt.Errorf("%w: %v", errFields, err)
 	}
-	if binary.NativeEndian.Uint64(w.state[stateSocketOps:]) == 0 {
+	learned := binary.NativeEndian.Uint64(w.state[stateSocketOps:])
+	if learned == 0 {
 		return errFields
+	}
+	for lane := range w.lanes {
+		binary.NativeEndian.PutUint64(w.lane(lane)[stateSocketOps:], learned)
 	}
 	return nil
 }
@@ -169,12 +189,35 @@ func mapped(m *ebpf.Map, size int) ([]byte, error) {
 
 // The form of struct state in walk.bpf.c.
 const (
-	stateSize      = 32
+	stateSize      = 64
 	stateSocketOps = 0
 	stateFiles     = 8
 	stateCount     = 20
 	stateSkipped   = 24
+	stateReader    = 28
 )
+
+// lane returns the state of a lane.
+func (w *Walker) lane(i int) []byte { return w.state[i*stateSize : (i+1)*stateSize] }
+
+// reset forgets the walk before.
+func (w *Walker) reset() {
+	for i := range w.lanes {
+		clear(w.lane(i)[stateFiles:])
+	}
+}
+
+// take gives a lane to the calling thread, until release: the thread may have
+// another one next.
+func (w *Walker) take(lane int) {
+	runtime.LockOSThread()
+	binary.NativeEndian.PutUint32(w.lane(lane)[stateReader:], uint32(unix.Gettid()))
+}
+
+func (w *Walker) release(lane int) {
+	binary.NativeEndian.PutUint32(w.lane(lane)[stateReader:], 0)
+	runtime.UnlockOSThread()
+}
 
 // Kind returns how the kernel is made to walk.
 func (w *Walker) Kind() Kind { return w.kind }
@@ -193,31 +236,51 @@ func (w *Walker) Fallback() error { return w.fallback }
 // It allocates next to nothing, so it may be called often.
 func (w *Walker) Walk(ctx context.Context, visit func(*Row)) error {
 	for {
-		n, err := w.run(ctx)
-		if err != nil {
+		if err := w.run(ctx); err != nil {
 			return err
 		}
-		room := uint32(len(w.rows) / rowSize)
-		if n <= room {
-			var r Row
-			for i := range int(n) {
-				decode(w.rows[i*rowSize:], &r)
-				visit(&r)
+		n := w.most()
+		if n <= w.capacity {
+			for lane := range w.lanes {
+				w.visit(w.rows[lane*w.capacity*rowSize:], w.count(lane), visit)
 			}
 			return nil
 		}
 		if n > maxRows {
 			return fmt.Errorf("walk the descriptors: %d listening sockets are more than %d", n, maxRows)
 		}
-		if err := w.grow(n); err != nil {
+		if err := w.grow(uint32(n)); err != nil {
 			return err
 		}
 	}
 }
 
-// grow makes room for n rows, and for as many again that may come meanwhile.
+// count returns how many rows a lane found.
+func (w *Walker) count(lane int) int {
+	return int(binary.NativeEndian.Uint32(w.lane(lane)[stateCount:]))
+}
+
+// most returns how many rows the lane found that found most.
+func (w *Walker) most() int {
+	n := 0
+	for lane := range w.lanes {
+		n = max(n, w.count(lane))
+	}
+	return n
+}
+
+func (w *Walker) visit(rows []byte, n int, visit func(*Row)) {
+	var r Row
+	for i := range n {
+		decode(rows[i*rowSize:], &r)
+		visit(&r)
+	}
+}
+
+// grow makes room for n rows in each lane, and for as many again that may come
+// meanwhile.
 func (w *Walker) grow(n uint32) error {
-	larger, err := open(w.kind, min(2*n, maxRows))
+	larger, err := open(w.kind, w.lanes, min(2*n, maxRows))
 	if err != nil {
 		return err
 	}
@@ -227,12 +290,29 @@ func (w *Walker) grow(n uint32) error {
 	return err
 }
 
-// run lets the program walk once and returns how many rows it found.
-func (w *Walker) run(ctx context.Context) (uint32, error) {
-	clear(w.state[stateFiles:stateSize])
+// run lets the program walk once, all lanes at the same time. All goroutines
+// have ended when it returns.
+func (w *Walker) run(ctx context.Context) error {
+	w.reset()
+	if w.lanes == 1 {
+		return w.read(ctx, 0) // no goroutine: it may be called often
+	}
+	errs := make([]error, w.lanes)
+	var all sync.WaitGroup
+	for lane := range w.lanes {
+		all.Go(func() { errs[lane] = w.read(ctx, lane) })
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+// read lets the kernel walk one lane.
+func (w *Walker) read(ctx context.Context, lane int) error {
+	w.take(lane)
+	defer w.release(lane)
 	r, err := w.objs.link.Open()
 	if err != nil {
-		return 0, fmt.Errorf("open the iterator: %w", err)
+		return fmt.Errorf("open the iterator: %w", err)
 	}
 	defer r.Close()
 	var b [16]byte // the program writes nothing here
@@ -240,17 +320,17 @@ func (w *Walker) run(ctx context.Context) (uint32, error) {
 		n, err := r.Read(b[:])
 		switch {
 		case ctx.Err() != nil:
-			return 0, ctx.Err()
+			return ctx.Err()
 		case errors.Is(err, unix.EAGAIN):
 			// So many tasks that the kernel wants to be asked again: not the end
 			// (bpf_seq_read in kernel/bpf/bpf_iter.c).
 		case n == 0: // the end, which io.Reader says with io.EOF
-			if n := binary.NativeEndian.Uint32(w.state[stateSkipped:]); n > 0 {
-				return 0, fmt.Errorf("walk the descriptors: %d tables are too large", n)
+			if n := binary.NativeEndian.Uint32(w.lane(lane)[stateSkipped:]); n > 0 {
+				return fmt.Errorf("walk the descriptors: %d tables are too large", n)
 			}
-			return binary.NativeEndian.Uint32(w.state[stateCount:]), nil
+			return nil
 		case err != nil:
-			return 0, fmt.Errorf("read the iterator: %w", err)
+			return fmt.Errorf("read the iterator: %w", err)
 		}
 	}
 }

@@ -12,7 +12,7 @@ import (
 type Walker struct{}
 
 // Open returns an *UnavailableError: only Linux has BPF iterators.
-func Open(Kind) (*Walker, error) {
+func Open(Kind, int) (*Walker, error) {
 	return nil, &UnavailableError{Lack: "only Linux has them", Err: errors.New("this is " + runtime.GOOS)}
 }
 
