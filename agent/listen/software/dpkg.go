@@ -7,7 +7,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"runtime"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 )
 
 // Where dpkg keeps what it has installed: dpkg(1), "Files". Images without
@@ -23,7 +27,17 @@ const (
 type dpkg struct {
 	*search
 	diverted map[string]diversion // by canonical path
-	owners   map[string]dpkgName  // by canonical path
+
+	left   atomic.Int64 // paths without an owner so far
+	mu     sync.Mutex
+	owners map[string]dpkgOwner // by canonical path
+}
+
+// dpkgOwner is a package whose list, one in the order of the directory, has a
+// path.
+type dpkgOwner struct {
+	dpkgName
+	list int
 }
 
 // dpkgName is the name of a package, with the architecture where several may
@@ -33,7 +47,7 @@ type dpkgName struct{ name, architecture string }
 // searchDPKG answers from dpkg's lists. The error wraps fs.ErrNotExist if
 // there is no database.
 func searchDPKG(r *root, s *search) error {
-	d := &dpkg{search: s, diverted: map[string]diversion{}, owners: map[string]dpkgName{}}
+	d := &dpkg{search: s, diverted: map[string]diversion{}, owners: map[string]dpkgOwner{}}
 	errs := []error{d.readDiversions(r)}
 	lists := d.readLists(r)
 	if !errors.Is(lists, fs.ErrNotExist) {
@@ -63,51 +77,85 @@ func (d *dpkg) readDiversions(r *root) error {
 	})
 }
 
-// readLists reads the list of files of each package, until all are found.
+// readLists reads the list of files of each package, on every core, until all
+// are found. All goroutines have ended when it returns.
 func (d *dpkg) readLists(r *root) error {
 	dir, err := r.sub(dpkgInfo)
 	if err != nil {
 		return err
 	}
 	defer dir.Close()
-	left := d.missing()
-	return entries(dir, func(name string) error {
-		base, ok := strings.CutSuffix(name, ".list")
-		if !ok || left == 0 {
-			return nil
+	var lists []string
+	err = entries(dir, func(name string) error {
+		if strings.HasSuffix(name, ".list") {
+			lists = append(lists, name)
 		}
-		f, size, err := r.openIn(dir, name)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil // removed just now; the stamp tells
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", dpkgInfo, err)
-		}
-		defer f.Close()
-		var owner dpkgName
-		owner.name, owner.architecture, _ = strings.Cut(base, ":")
-		return parseList(r.lines(f, size), dpkgInfo+"/"+name, func(line []byte) {
-			if listed, ok := d.lists(line); ok && d.own(listed, owner) {
-				left--
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	slices.Sort(lists) // the order of a directory is any
+	d.left.Store(int64(d.missing()))
+	var next atomic.Int64
+	var all sync.WaitGroup
+	errs := make([]error, min(runtime.GOMAXPROCS(0), (len(lists)+listsEach-1)/listsEach))
+	for worker := range errs {
+		all.Go(func() {
+			r := r.another()
+			for d.left.Load() > 0 && errs[worker] == nil {
+				i := int(next.Add(1)) - 1
+				if i >= len(lists) {
+					return
+				}
+				errs[worker] = d.readList(r, dir, lists[i], i)
 			}
 		})
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+// listsEach is how many lists are worth a goroutine.
+const listsEach = 32
+
+// readList reads the list of files of one package, the list of this number.
+func (d *dpkg) readList(r *root, dir *os.Root, name string, number int) error {
+	f, size, err := r.openIn(dir, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // removed just now; the stamp tells
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", dpkgInfo, err)
+	}
+	defer f.Close()
+	owner := dpkgOwner{list: number}
+	owner.name, owner.architecture, _ = strings.Cut(strings.TrimSuffix(name, ".list"), ":")
+	return parseList(r.lines(f, size), dpkgInfo+"/"+name, func(line []byte) {
+		if listed, ok := d.lists(line); ok {
+			d.own(listed, owner)
+		}
 	})
 }
 
-// own notes that a package lists a path, and tells whether that answers for a
-// path that was asked for.
-func (d *dpkg) own(listed string, owner dpkgName) bool {
+// own notes that a package lists a path. Of several that do, the first list
+// counts, whichever is read first.
+func (d *dpkg) own(listed string, owner dpkgOwner) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if v, ok := d.diverted[listed]; ok && v.by != owner.name {
 		listed = v.to
 	}
 	if _, open := d.asked[listed]; !open {
-		return false
+		return
 	}
-	_, taken := d.owners[listed]
+	first, taken := d.owners[listed]
 	if !taken {
+		d.left.Add(-1)
+	}
+	if !taken || owner.list < first.list {
 		d.owners[listed] = owner
 	}
-	return !taken
 }
 
 // readStatus gives the owners, with the versions of the status file.
@@ -117,11 +165,11 @@ func (d *dpkg) readStatus(r *root) error {
 	}
 	versions := make(map[dpkgName]control, len(d.owners))
 	for _, owner := range d.owners {
-		versions[owner] = control{}
+		versions[owner.dpkgName] = control{}
 	}
 	err := d.parseStatus(r, versions)
 	for canonical, owner := range d.owners {
-		c := versions[owner]
+		c := versions[owner.dpkgName]
 		p := Package{Manager: DPKG, Name: owner.name, Version: c.version, Architecture: c.architecture}
 		if p.Architecture == "" {
 			p.Architecture = owner.architecture

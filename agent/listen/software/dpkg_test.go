@@ -1,6 +1,7 @@
 package software
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -66,6 +67,23 @@ func TestDPKG(t *testing.T) {
 		"":                    {},
 		"memfd:env (deleted)": {},
 	})
+}
+
+// TestDPKGManyLists has so many lists that every core reads some: of two that
+// have a path, the first by name counts.
+func TestDPKGManyLists(t *testing.T) {
+	files := map[string]string{dpkgStatus: ""}
+	for i := range 20 * listsEach {
+		files[fmt.Sprintf("%s/p%04d.list", dpkgInfo, i)] = fmt.Sprintf("/.\n/usr/bin/both%d\n/usr/bin/p%04d\n", i%(10*listsEach), i)
+	}
+	root := system(t, files)
+	for i := range 10 * listsEach {
+		name := fmt.Sprintf("p%04d", i)
+		checkOwners(t, root, map[string]Package{
+			fmt.Sprintf("/usr/bin/both%d", i): {Manager: DPKG, Name: name},
+			"/usr/bin/" + name:                {Manager: DPKG, Name: name},
+		})
+	}
 }
 
 func TestDPKGDistroless(t *testing.T) {

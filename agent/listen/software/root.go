@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"sync/atomic"
 )
 
 const (
@@ -32,8 +33,8 @@ var errTooMuch = fmt.Errorf("more than %d bytes to read", maxPass)
 // that an absolute one begins at the root again.
 type root struct {
 	dir  *os.Root
-	left int64  // bytes that this pass may still open
-	buf  []byte // of the scanner, reused from file to file
+	left *atomic.Int64 // bytes that this pass may still open
+	buf  []byte        // of the scanner, reused from file to file
 }
 
 func openRoot(name string) (*root, error) {
@@ -41,8 +42,13 @@ func openRoot(name string) (*root, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &root{dir: dir, left: maxPass, buf: make([]byte, 64<<10)}, nil
+	r := &root{dir: dir, left: new(atomic.Int64), buf: make([]byte, 64<<10)}
+	r.left.Store(maxPass)
+	return r, nil
 }
+
+// another returns the same root with a buffer of its own, for another goroutine.
+func (r *root) another() *root { return &root{dir: r.dir, left: r.left, buf: make([]byte, len(r.buf))} }
 
 func (r *root) close() { r.dir.Close() } //nolint:errcheck // it was only read
 
@@ -117,14 +123,13 @@ func (r *root) openIn(dir *os.Root, name string) (*os.File, int64, error) {
 		return nil, 0, err
 	}
 	fi, err := f.Stat()
-	if err == nil && fi.Size() > r.left {
+	if err == nil && r.left.Add(-fi.Size()) < 0 {
 		err = fmt.Errorf("%s: %w", name, errTooMuch)
 	}
 	if err != nil {
 		f.Close() //nolint:errcheck // it was only read
 		return nil, 0, err
 	}
-	r.left -= fi.Size()
 	return f, fi.Size(), nil
 }
 
