@@ -90,12 +90,13 @@ func crossChecked(ctx context.Context, r Report, check func(context.Context) (li
 	r.CrossCheck = &CrossCheck{
 		Views: append([]string{}, c.Views...), Probed: c.Probed, Gaps: coverageOf(listen.Coverage{Gaps: c.Gaps}).Gaps,
 	}
-	r.Findings, r.Counts.Findings = slices.Clone(r.Findings), maps.Clone(r.Counts.Findings)
+	r.Counts.Findings = maps.Clone(r.Counts.Findings)
+	findings := slices.Clone(r.Findings)
 	for _, s := range suspects(c) {
-		r.Findings = append(r.Findings, ReportFinding{Finding: s.Finding, Listeners: []string{s.endpoint()}})
+		findings = append(findings, ReportFinding{Finding: s.Finding, Listeners: []string{s.endpoint()}})
 		r.Counts.Findings[s.Finding.Severity]++
 	}
-	sortFindings(r.Findings)
+	r.Findings = inOrder(findings)
 	return r, nil
 }
 

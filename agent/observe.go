@@ -245,13 +245,28 @@ func placeholder(name string, l Listener) string {
 	return ""
 }
 
-// sortFindings puts the gravest first; equals by rule and listener.
-func sortFindings(findings []ReportFinding) {
-	rank := func(f ReportFinding) policy.Severity {
-		s, _ := policy.ParseSeverity(f.Severity) // it was made by String
-		return s
+// inOrder returns the findings with the gravest first; equals by rule and
+// listener.
+func inOrder(findings []ReportFinding) []ReportFinding {
+	type place struct {
+		rank policy.Severity
+		i    int
 	}
-	slices.SortStableFunc(findings, func(a, b ReportFinding) int {
-		return cmp.Or(cmp.Compare(rank(b), rank(a)), cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.Listeners[0], b.Listeners[0]))
+	order := make([]place, len(findings))
+	for i := range findings {
+		rank, _ := policy.ParseSeverity(findings[i].Severity) // it was made by String
+		order[i] = place{rank, i}
+	}
+	slices.SortFunc(order, func(a, b place) int {
+		if a.rank != b.rank {
+			return cmp.Compare(b.rank, a.rank)
+		}
+		f, g := &findings[a.i], &findings[b.i]
+		return cmp.Or(cmp.Compare(f.Rule, g.Rule), cmp.Compare(f.Listeners[0], g.Listeners[0]), cmp.Compare(a.i, b.i))
 	})
+	sorted := make([]ReportFinding, len(findings))
+	for i, p := range order {
+		sorted[i] = findings[p.i]
+	}
+	return sorted
 }

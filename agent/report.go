@@ -155,7 +155,8 @@ func report(a observation, host string, p *policy.Policy) Report {
 		r.Counts.Findings[s.String()] = 0
 	}
 	index := map[string]int{}
-	for _, l := range a.listeners {
+	for i := range a.listeners {
+		l := &a.listeners[i]
 		r.Counts.Verdicts[l.Verdict]++
 		for _, f := range l.Findings {
 			i, seen := index[f.ID]
@@ -165,9 +166,9 @@ func report(a observation, host string, p *policy.Policy) Report {
 				r.Findings = append(r.Findings, ReportFinding{Finding: f})
 				r.Counts.Findings[f.Severity]++
 			}
-			r.Findings[i].Listeners = append(r.Findings[i].Listeners, EndpointText(l))
+			r.Findings[i].Listeners = append(r.Findings[i].Listeners, EndpointText(*l))
 		}
 	}
-	sortFindings(r.Findings)
+	r.Findings = inOrder(r.Findings)
 	return r
 }

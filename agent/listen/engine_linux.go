@@ -79,11 +79,12 @@ type engine struct {
 	notes      []Note // about queries
 	wayNote    Note
 
-	rows   []sockdiag.Row  // reused
-	inodes map[uint64]bool // reused
-	found  []holding       // reused
-	again  []int32         // reused
-	read   []processFacts  // reused
+	rows   []sockdiag.Row   // reused
+	inodes map[uint64]bool  // reused
+	found  []holding        // of this walk, by inode
+	first  map[uint64]int32 // the first of each inode in found
+	again  []int32          // reused
+	read   []processFacts   // reused
 }
 
 // known is a process that holds sockets.
@@ -324,7 +325,11 @@ func remedy(capabilities string) string {
 
 // build makes a new snapshot of all that is known.
 func (e *engine) build() {
-	var sockets []Socket
+	n := 0
+	for _, s := range e.spaces {
+		n += len(s.known)
+	}
+	sockets := make([]Socket, 0, n)
 	var namespaces []Namespace
 	published := e.published()
 	for _, s := range e.spaces {

@@ -29,9 +29,10 @@ func merge(sockets []Socket) []Socket {
 	merged := sockets[:0]
 	shared := map[int]bool{} // those of which there were several
 	for _, s := range sockets {
-		i, seen := index[endpointOf(s)]
+		at := endpointOf(s)
+		i, seen := index[at]
 		if !seen {
-			index[endpointOf(s)] = len(merged)
+			index[at] = len(merged)
 			merged = append(merged, s)
 			continue
 		}
@@ -53,18 +54,32 @@ func merge(sockets []Socket) []Socket {
 	for i := range shared {
 		merged[i].Owners = distinctOwners(merged[i].Owners)
 	}
-	slices.SortFunc(merged, compareSockets)
-	return merged
+	return inOrder(merged)
 }
 
-func compareSockets(a, b Socket) int {
-	return cmp.Or(
-		compareLabels(a.Namespace, b.Namespace),
-		cmp.Compare(a.Transport, b.Transport),
-		cmp.Compare(a.ID(), b.ID()),
-		a.Address.Compare(b.Address),
-		cmp.Compare(a.Interface, b.Interface),
-	)
+// inOrder returns the sockets in the order in which people look for them. It
+// sorts pointers: a Socket is large.
+func inOrder(sockets []Socket) []Socket {
+	order := make([]*Socket, len(sockets))
+	for i := range sockets {
+		order[i] = &sockets[i]
+	}
+	slices.SortFunc(order, compareSockets)
+	sorted := make([]Socket, len(sockets))
+	for i, s := range order {
+		sorted[i] = *s
+	}
+	return sorted
+}
+
+func compareSockets(a, b *Socket) int {
+	if a.Namespace != b.Namespace {
+		return compareLabels(a.Namespace, b.Namespace)
+	}
+	if c := cmp.Or(cmp.Compare(a.Transport, b.Transport), cmp.Compare(a.ID(), b.ID())); c != 0 {
+		return c
+	}
+	return cmp.Or(a.Address.Compare(b.Address), cmp.Compare(a.Interface, b.Interface))
 }
 
 // compareLabels puts the host's namespace first.

@@ -58,7 +58,7 @@ func (e *engine) walk(ctx context.Context) error {
 	if err := e.readHolders(ctx); err != nil {
 		return err
 	}
-	e.found, e.inodes = nil, map[uint64]bool{} // the next walk may be a minute away
+	e.found, e.first, e.inodes = nil, nil, map[uint64]bool{} // the next walk may be a minute away
 	e.settle(true)
 	if e.changed {
 		e.askManagers(ctx)
@@ -125,6 +125,10 @@ func (e *engine) find(ctx context.Context) error {
 		return cmp.Or(cmp.Compare(a.inode, b.inode), cmp.Compare(a.pid, b.pid), cmp.Compare(a.fd, b.fd))
 	})
 	e.found = slices.CompactFunc(e.found, func(a, b holding) bool { return a.inode == b.inode && a.pid == b.pid })
+	e.first = make(map[uint64]int32, len(e.inodes))
+	for i := len(e.found) - 1; i >= 0; i-- {
+		e.first[e.found[i].inode] = int32(i)
+	}
 	return nil
 }
 
@@ -185,9 +189,12 @@ func (e *engine) ownerless() bool {
 // holdings returns who holds the socket of k, of what was found.
 func (e *engine) holdings(k *entry) []holding {
 	inode := uint64(k.row.Inode)
-	i, _ := slices.BinarySearchFunc(e.found, inode, func(h holding, inode uint64) int { return cmp.Compare(h.inode, inode) })
-	j := i
-	for j < len(e.found) && e.found[j].inode == inode {
+	i, held := e.first[inode]
+	if !held {
+		return nil
+	}
+	j := i + 1
+	for int(j) < len(e.found) && e.found[j].inode == inode {
 		j++
 	}
 	return e.found[i:j]
