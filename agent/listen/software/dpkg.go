@@ -27,6 +27,7 @@ const (
 type dpkg struct {
 	*search
 	diverted map[string]diversion // by canonical path
+	ends     [][]byte             // the last part of each path that is looked for, with what stands around it
 
 	left   atomic.Int64 // paths without an owner so far
 	mu     sync.Mutex
@@ -96,6 +97,17 @@ func (d *dpkg) readLists(r *root) error {
 		return err
 	}
 	slices.Sort(lists) // the order of a directory is any
+	for name := range d.names {
+		end := []byte(name[strings.LastIndexByte(name, '/'):] + "\n")
+		if !slices.ContainsFunc(d.ends, func(e []byte) bool { return bytes.Equal(e, end) }) {
+			d.ends = append(d.ends, end)
+		}
+	}
+	at, err := dir.Open(".")
+	if err != nil {
+		return err
+	}
+	defer at.Close()
 	d.left.Store(int64(d.missing()))
 	var next atomic.Int64
 	var all sync.WaitGroup
@@ -108,7 +120,7 @@ func (d *dpkg) readLists(r *root) error {
 				if i >= len(lists) {
 					return
 				}
-				errs[worker] = d.readList(r, dir, lists[i], i)
+				errs[worker] = d.readList(r, dir, at, lists[i], i)
 			}
 		})
 	}
@@ -120,7 +132,17 @@ func (d *dpkg) readLists(r *root) error {
 const listsEach = 32
 
 // readList reads the list of files of one package, the list of this number.
-func (d *dpkg) readList(r *root, dir *os.Root, name string, number int) error {
+func (d *dpkg) readList(r *root, dir *os.Root, at *os.File, name string, number int) error {
+	content, err := readSmall(at, name, r.own, maxSmall, r.whole)
+	if err == nil {
+		if r.whole = content; r.left.Add(-int64(len(content))) < 0 {
+			return fmt.Errorf("%s/%s: %w", dpkgInfo, name, errTooMuch)
+		}
+		if !d.mayList(content) {
+			return nil
+		}
+		return d.searchList(r.lines(bytes.NewReader(content), int64(len(content))), name, number)
+	}
 	f, size, err := r.openIn(dir, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // removed just now; the stamp tells
@@ -129,9 +151,23 @@ func (d *dpkg) readList(r *root, dir *os.Root, name string, number int) error {
 		return fmt.Errorf("%s: %w", dpkgInfo, err)
 	}
 	defer f.Close()
+	return d.searchList(r.lines(f, size), name, number)
+}
+
+// mayList tells whether a list has the last part of a path that was asked for:
+// to look for some is quicker than to split a list into lines.
+func (d *dpkg) mayList(content []byte) bool {
+	const some = 8
+	if len(d.ends) > some || !bytes.HasSuffix(content, []byte{'\n'}) {
+		return true
+	}
+	return slices.ContainsFunc(d.ends, func(end []byte) bool { return bytes.Contains(content, end) })
+}
+
+func (d *dpkg) searchList(scan *bufio.Scanner, name string, number int) error {
 	owner := dpkgOwner{list: number}
 	owner.name, owner.architecture, _ = strings.Cut(strings.TrimSuffix(name, ".list"), ":")
-	return parseList(r.lines(f, size), dpkgInfo+"/"+name, func(line []byte) {
+	return parseList(scan, dpkgInfo+"/"+name, func(line []byte) {
 		if listed, ok := d.lists(line); ok {
 			d.own(listed, owner)
 		}

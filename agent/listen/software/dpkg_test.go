@@ -41,7 +41,7 @@ func TestDPKG(t *testing.T) {
 		dpkgStatus:                      dpkgTestStatus,
 		dpkgInfo + "/coreutils.list":    "/.\n/bin\n/bin/ls\n/usr/bin\n/usr/bin/env\n",
 		dpkgInfo + "/libc6:amd64.list":  "/.\n/lib/ld.so\n",
-		dpkgInfo + "/dash.list":         "/.\n/usr/bin/sh\n/usr/bin/dash\n",
+		dpkgInfo + "/dash.list":         "/.\n/usr/bin/sh\n/usr/bin/dash",
 		dpkgInfo + "/bash.list":         "/.\n/usr/bin/sh\n/usr/bin/admin\n",
 		dpkgInfo + "/gone.list":         "/.\n/usr/bin/nostatus\n",
 		dpkgInfo + "/coreutils.md5sums": "not a list",
@@ -103,7 +103,7 @@ func TestDPKGDistroless(t *testing.T) {
 func TestTextRefuses(t *testing.T) {
 	tests := []struct{ reason, file, content, want string }{
 		{"a relative path in a list", dpkgInfo + "/x.list", "/.\nusr/bin/x\n", dpkgInfo + `/x.list:2: "usr/bin/x" is no absolute path`},
-		{"an endless line", dpkgInfo + "/x.list", "/.\n/" + strings.Repeat("x", maxLine), dpkgInfo + "/x.list:2: bufio.Scanner: token too long"},
+		{"an endless line", dpkgInfo + "/x.list", "/.\n/" + strings.Repeat("x", maxLine) + "\n/y\n", dpkgInfo + "/x.list:2: bufio.Scanner: token too long"},
 		{"half a diversion", dpkgDiversions, "/a\n/b\n", dpkgDiversions + ":3: a diversion has three lines"},
 		{"a diversion from nowhere", dpkgDiversions, "/a\n\nx\n", dpkgDiversions + `:2: "" is no absolute path`},
 		{"a line of status that is no field", dpkgStatus, "Package: a\nrubbish\n", dpkgStatus + `:2: "rubbish" is no field`},

@@ -32,9 +32,11 @@ var errTooMuch = fmt.Errorf("more than %d bytes to read", maxPass)
 // os.Root sees to that, and links are followed as that system itself would, so
 // that an absolute one begins at the root again.
 type root struct {
-	dir  *os.Root
-	left *atomic.Int64 // bytes that this pass may still open
-	buf  []byte        // of the scanner, reused from file to file
+	dir   *os.Root
+	own   bool          // this process's: whoever may write there may do all that it may
+	left  *atomic.Int64 // bytes that this pass may still open
+	buf   []byte        // of the scanner, reused from file to file
+	whole []byte        // of readSmall, reused as well
 }
 
 func openRoot(name string) (*root, error) {
@@ -42,13 +44,15 @@ func openRoot(name string) (*root, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &root{dir: dir, left: new(atomic.Int64), buf: make([]byte, 64<<10)}
+	r := &root{dir: dir, own: name == "/", left: new(atomic.Int64), buf: make([]byte, 64<<10)}
 	r.left.Store(maxPass)
 	return r, nil
 }
 
 // another returns the same root with a buffer of its own, for another goroutine.
-func (r *root) another() *root { return &root{dir: r.dir, left: r.left, buf: make([]byte, len(r.buf))} }
+func (r *root) another() *root {
+	return &root{dir: r.dir, own: r.own, left: r.left, buf: make([]byte, len(r.buf))}
+}
 
 func (r *root) close() { r.dir.Close() } //nolint:errcheck // it was only read
 
@@ -132,6 +136,12 @@ func (r *root) openIn(dir *os.Root, name string) (*os.File, int64, error) {
 	}
 	return f, fi.Size(), nil
 }
+
+// errNotSmall says that a file is to be read in the ordinary way.
+var errNotSmall = errors.New("no small file")
+
+// maxSmall bounds what readSmall reads. The longest list of Debian's is 5 MB.
+const maxSmall = 8 << 20
 
 // notRegular is the error for what is there and is no file. It must not be
 // opened: to open a device may act on it (a watchdog reboots the host), and to

@@ -3,6 +3,7 @@ package software
 import (
 	"fmt"
 	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -29,4 +30,42 @@ func openRegular(dir *os.Root, name string) (*os.File, error) {
 		return nil, &os.PathError{Op: "open", Path: name, Err: err}
 	}
 	return os.NewFile(uintptr(fd), name), nil
+}
+
+// readSmall reads a regular file of an open directory, by a name without a
+// slash, in place of b, in half of the calls that os takes: a host has some
+// thousand such files. Of a link, a file larger than most, or anything out of
+// the ordinary it returns errNotSmall. A directory that is trusted holds no
+// device that somebody else has put there.
+func readSmall(dir *os.File, name string, trusted bool, most int64, b []byte) ([]byte, error) {
+	flags := unix.O_PATH
+	if trusted {
+		flags = unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOCTTY
+	}
+	fd, err := unix.Openat(int(dir.Fd()), name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, errNotSmall
+	}
+	defer func() { unix.Close(fd) }()
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size > most {
+		return nil, errNotSmall
+	}
+	if !trusted { // see openRegular
+		file, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", fd), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return nil, errNotSmall
+		}
+		unix.Close(fd)
+		fd = file
+	}
+	b = slices.Grow(b[:0], int(st.Size))[:st.Size]
+	for done := 0; done < len(b); {
+		n, err := unix.Read(fd, b[done:])
+		if err != nil || n <= 0 {
+			return nil, errNotSmall
+		}
+		done += n
+	}
+	return b, nil
 }
