@@ -208,23 +208,19 @@ func kernelThread(proc int, pid int32) bool {
 	return err == nil && s.kernelThread
 }
 
-// readFileAt reads a file whose path ends with a NUL into b, as much as fits.
+// readFileAt reads a file of /proc whose path ends with a NUL into b, as much as
+// fits. Where less than that comes it is the whole: those files are made in one
+// piece when they are read (single_open of fs/seq_file.c), and command lines
+// read until nothing is left (proc_pid_cmdline_read in fs/proc/base.c).
 func readFileAt(dir int, path, b []byte) (int, error) {
 	fd, err := openAt(dir, path, unix.O_RDONLY)
 	if err != nil {
 		return 0, err
 	}
 	defer unix.Close(fd)
-	n := 0
-	for n < len(b) {
-		m, err := unix.Read(fd, b[n:])
-		if err != nil {
-			return n, os.NewSyscallError("read", err)
-		}
-		if m == 0 {
-			break
-		}
-		n += m
+	n, err := unix.Read(fd, b)
+	if err != nil {
+		return 0, os.NewSyscallError("read", err)
 	}
 	return n, nil
 }

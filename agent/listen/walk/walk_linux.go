@@ -37,9 +37,8 @@ type loaded struct {
 	link    *link.Iter
 }
 
-// startRows is how many rows there is room for at first: 1.5 MiB, of which only
-// what is used takes memory. A walk that finds more makes room for them and
-// starts again.
+// startRows is how many rows there is room for at first, in all lanes: 1.5 MiB.
+// A walk that finds more makes room for them and starts again.
 const startRows = 16 << 10
 
 // maxRows bounds the room: 1.5 GiB, more than any host has listeners.
@@ -58,7 +57,7 @@ func Open(kind Kind, threads int) (*Walker, error) {
 	if kind != 0 {
 		kinds = []Kind{kind}
 	}
-	return openFirst(kinds, func(kind Kind) (*Walker, error) { return open(kind, threads, startRows) })
+	return openFirst(kinds, func(kind Kind) (*Walker, error) { return open(kind, threads, uint32(startRows/max(1, threads))) })
 }
 
 // openFirst opens the first of the kinds that opens.
