@@ -49,9 +49,13 @@ func (e *engine) views() []view {
 			byTables[q.transport] = true
 		}
 	}
+	// In a namespace that could not be entered, or of which a table could not be
+	// read once, nothing is missing.
+	blind := map[string]bool{}
+	covers := func(at Endpoint) bool { return byTables[at.Transport] && !blind[at.Namespace] }
 	views := []view{
-		{"sock_diag", e.seeDiag, func(at Endpoint) bool { return byTables[at.Transport] }},
-		{"/proc/net", e.seeTables, func(at Endpoint) bool { return byTables[at.Transport] }},
+		{"sock_diag", func(ctx context.Context) (map[Endpoint]bool, []Gap, error) { return e.seeDiag(ctx, blind) }, covers},
+		{"/proc/net", func(ctx context.Context) (map[Endpoint]bool, []Gap, error) { return e.seeTables(ctx, blind) }, covers},
 	}
 	if f, ok := e.finder.(*bpfFinder); ok {
 		see := func(ctx context.Context) (map[Endpoint]bool, []Gap, error) { return e.seeDescriptors(ctx, f) }
@@ -91,18 +95,24 @@ func (e *engine) seeDescriptors(ctx context.Context, f *bpfFinder) (map[Endpoint
 	return seen, nil, err
 }
 
-// seeDiag shows what sock_diag tells.
-func (e *engine) seeDiag(ctx context.Context) (map[Endpoint]bool, []Gap, error) {
+// seeDiag shows what sock_diag tells, and adds the namespaces of which it does
+// not tell all to blind.
+func (e *engine) seeDiag(ctx context.Context, blind map[string]bool) (map[Endpoint]bool, []Gap, error) {
 	seen := map[Endpoint]bool{}
 	var gaps []Gap
 	for _, s := range e.spaces {
+		if s.conn == nil {
+			blind[s.rules.Label] = true
+			continue
+		}
 		for i, q := range e.queries {
-			if e.sources[i] != byDiag || q.table == "" || s.conn == nil {
+			if e.sources[i] != byDiag || q.table == "" {
 				continue
 			}
 			rows, err := s.conn.Dump(q.Query, e.rows[:0])
 			e.rows = rows
 			if err != nil {
+				blind[s.rules.Label] = true
 				gaps = append(gaps, Gap{Source: "sock_diag " + q.protocol, Reason: err.Error(), Hides: HidesSockets})
 			}
 			for i := range rows {
@@ -115,8 +125,9 @@ func (e *engine) seeDiag(ctx context.Context) (map[Endpoint]bool, []Gap, error) 
 	return seen, gaps, ctx.Err()
 }
 
-// seeTables shows what the tables of /proc tell.
-func (e *engine) seeTables(ctx context.Context) (map[Endpoint]bool, []Gap, error) {
+// seeTables shows what the tables of /proc tell, and adds the namespaces of
+// which they do not tell all to blind.
+func (e *engine) seeTables(ctx context.Context, blind map[string]bool) (map[Endpoint]bool, []Gap, error) {
 	seen := map[Endpoint]bool{}
 	var gaps []Gap
 	for _, s := range e.spaces {
@@ -137,6 +148,7 @@ func (e *engine) seeTables(ctx context.Context) (map[Endpoint]bool, []Gap, error
 				continue
 			}
 			if err != nil {
+				blind[s.rules.Label] = true
 				gaps = append(gaps, Gap{Source: path, Reason: err.Error(), Hides: HidesSockets})
 			}
 			for _, r := range rows {

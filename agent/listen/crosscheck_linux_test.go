@@ -90,6 +90,30 @@ func TestHiddenFromTheTables(t *testing.T) {
 	}
 }
 
+// TestCrossCheckBlind asks for nothing in a namespace: what descriptors show
+// there is not hidden from the tables.
+func TestCrossCheckBlind(t *testing.T) {
+	needRoot(t)
+	_, at := listenTCP(t, "tcp4", "127.0.0.1:0")
+	e, err := openEngine(Options{Way: BPF}, procRoot)
+	if err != nil {
+		t.Skipf("without BPF there are only the tables: %v", err)
+	}
+	defer e.close()
+	snapshotOf(t, e)
+	s := e.spaces[e.self]
+	conn := s.conn
+	s.conn = nil
+	r, err := compareViews(t.Context(), e.views())
+	s.conn = conn
+	if err != nil {
+		t.Fatal(err)
+	}
+	if slices.ContainsFunc(r.Discrepancies, func(d Discrepancy) bool { return d.Port == registry.Port(at.Port()) }) {
+		t.Errorf("discrepancies are %+v, in a namespace that was not asked", r.Discrepancies)
+	}
+}
+
 // TestDoctoredTable lays a table without the listener over the kernel's, as
 // code that hides a port from ss's and netstat's users would.
 func TestDoctoredTable(t *testing.T) {
