@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -284,9 +285,16 @@ func FuzzParseState(f *testing.F) {
 	f.Add([]byte(`{"version":1,"seq":3,"listeners":{"a":{"listener":{"id":"a"},"raised":null}}}`))
 	f.Add([]byte(`{"version":2}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s, err := parseState(b)
+		s, err := parseState(bytes.NewReader(b))
 		if err != nil {
 			return
+		}
+		var again bytes.Buffer
+		if err := s.write(&again); err != nil {
+			t.Fatal(err)
+		}
+		if r, err := parseState(&again); err != nil || len(r.Tracks) != len(s.Tracks) || r.Seq != s.Seq {
+			t.Fatalf("written and read again it is another state: %v", err)
 		}
 		// Whatever was remembered, an audit must come out of it.
 		o := observation{time: epoch, listeners: []Listener{at("tcp 0.0.0.0 8080 wildcard /usr/bin/app 100", "r")},

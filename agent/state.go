@@ -1,13 +1,17 @@
 package agent
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/portaudit/portaudit/agent/audit"
@@ -53,11 +57,7 @@ func readState(dir string) (state, error) {
 	if info.Size() > maxState {
 		return state{}, fmt.Errorf("%s has %d bytes, more than %d", f.Name(), info.Size(), maxState)
 	}
-	b, err := io.ReadAll(io.LimitReader(f, maxState))
-	if err != nil {
-		return state{}, err
-	}
-	s, err := parseState(b)
+	s, err := parseState(io.LimitReader(f, maxState))
 	if err != nil {
 		return state{}, fmt.Errorf("%s: %w", f.Name(), err)
 	}
@@ -80,11 +80,40 @@ func touch(dir string, at time.Time) error {
 	return os.Chtimes(filepath.Join(dir, stateFile), time.Time{}, at)
 }
 
-// parseState reads the content of a state file.
-func parseState(b []byte) (state, error) {
+// parseState reads the content of a state file, one listener after the other:
+// a host may have ten thousand, which are tens of megabytes.
+func parseState(r io.Reader) (state, error) {
 	var s state
-	if err := json.Unmarshal(b, &s); err != nil {
+	d := json.NewDecoder(r)
+	err := eachMember(d, func(key string) error {
+		switch key {
+		case "version":
+			return d.Decode(&s.Version)
+		case "seq":
+			return d.Decode(&s.Seq)
+		case "coverage":
+			return d.Decode(&s.Coverage)
+		case "policy":
+			return d.Decode(&s.Policy)
+		case "suspects":
+			return d.Decode(&s.Suspects)
+		case "listeners":
+			s.Tracks = map[string]track{}
+			return eachMember(d, func(id string) error {
+				var t track
+				err := d.Decode(&t)
+				s.Tracks[id] = t
+				return err
+			})
+		default: // of a newer version
+			return d.Decode(new(json.RawMessage))
+		}
+	})
+	if err != nil {
 		return state{}, err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return state{}, errors.New("something stands behind the state")
 	}
 	if s.Version != stateVersion {
 		return state{}, fmt.Errorf("version %d instead of %d", s.Version, stateVersion)
@@ -92,16 +121,62 @@ func parseState(b []byte) (state, error) {
 	return s, nil
 }
 
-// save writes what is to be remembered, all or nothing.
-func (s state) save(dir string) error {
-	b, err := json.Marshal(s)
+// eachMember reads an object, or null, and calls do at each of its members,
+// which it must decode.
+func eachMember(d *json.Decoder, do func(key string) error) error {
+	begin, err := d.Token()
+	if err != nil || begin == nil {
+		return err
+	}
+	if begin != json.Delim('{') {
+		return fmt.Errorf("%v where an object is wanted", begin)
+	}
+	for d.More() {
+		key, err := d.Token()
+		if err != nil {
+			return err
+		}
+		if err := do(key.(string)); err != nil { // a key of an object is one, or Token has failed
+			return err
+		}
+	}
+	_, err = d.Token()
+	return err
+}
+
+// write writes the content of a state file, as parseState reads it.
+func (s state) write(file io.Writer) error {
+	frame := s
+	frame.Tracks = nil
+	b, err := json.Marshal(frame)
 	if err != nil {
 		return err
 	}
+	before, after, _ := bytes.Cut(b, []byte(`"listeners":null`)) // in no string: there the quotes are escaped
+	w := bufio.NewWriterSize(file, 64<<10)
+	w.Write(before)                //nolint:errcheck // Flush tells
+	w.WriteString(`"listeners":{`) //nolint:errcheck // Flush tells
+	separator := ""
+	for _, id := range slices.Sorted(maps.Keys(s.Tracks)) {
+		member, err := json.Marshal(map[string]track{id: s.Tracks[id]})
+		if err != nil {
+			return err
+		}
+		w.WriteString(separator)           //nolint:errcheck // Flush tells
+		w.Write(member[1 : len(member)-1]) //nolint:errcheck // Flush tells
+		separator = ","
+	}
+	w.WriteByte('}') //nolint:errcheck // Flush tells
+	w.Write(after)   //nolint:errcheck // Flush tells
+	return w.Flush()
+}
+
+// save writes what is to be remembered, all or nothing.
+func (s state) save(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	return audit.WriteFile(filepath.Join(dir, stateFile), b, 0o600)
+	return audit.WriteFileBy(filepath.Join(dir, stateFile), 0o600, s.write)
 }
 
 // recall returns what was said before: the state on disk, and what the log in

@@ -3,6 +3,7 @@ package audit
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,6 +16,14 @@ import (
 // crash, path is either the old file or the whole new one. The directory must
 // exist; a crash can leave a file named like ".path.123.tmp" in it.
 func WriteFile(path string, data []byte, perm fs.FileMode) error {
+	return WriteFileBy(path, perm, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
+// WriteFileBy is WriteFile for data that write writes, a part at a time.
+func WriteFileBy(path string, perm fs.FileMode, write func(io.Writer) error) error {
 	dir, base := filepath.Split(path)
 	dir = filepath.Clean(dir) // "" is "."
 	// In the same directory, for a rename is atomic within one file system.
@@ -22,7 +31,7 @@ func WriteFile(path string, data []byte, perm fs.FileMode) error {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	err = fill(f, data, perm)
+	err = fill(f, perm, write)
 	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}
@@ -35,9 +44,9 @@ func WriteFile(path string, data []byte, perm fs.FileMode) error {
 	return nil
 }
 
-// fill writes data to f, brings it to disk and closes f.
-func fill(f *os.File, data []byte, perm fs.FileMode) error {
-	_, err := f.Write(data)
+// fill lets write fill f, brings it to disk and closes it.
+func fill(f *os.File, perm fs.FileMode, write func(io.Writer) error) error {
+	err := write(f)
 	if err == nil {
 		err = f.Chmod(perm)
 	}
