@@ -96,6 +96,7 @@ type loop struct {
 	state   state
 	saved   time.Time // when state was last written
 	stale   bool      // whether the state has changed since
+	unsaved bool      // whether something was said since
 	failure string    // of the audit before, "" if it worked
 
 	crossFailure string // of the cross-check before, "" if it worked
@@ -107,6 +108,8 @@ type loop struct {
 	skipped bool      // whether that one was such an audit
 	quiet   int       // such audits in a row
 	resting bool      // whether state.Tracks was left to the state file
+
+	gcPercent int // of the runtime's collector, while not resting
 }
 
 // restAfter is after how many audits with nothing new the loop leaves what it
@@ -114,6 +117,10 @@ type loop struct {
 // some ten megabytes, which a host that is quiet can have back. It takes a
 // fifth of a second to read them again.
 const restAfter = 10
+
+// restPercent is how much garbage may lie beside what a resting loop needs: it
+// makes next to none, and the collector takes a millisecond.
+const restPercent = 10
 
 // saveEvery bounds how old the last sight of a listener can be in the state
 // file after a crash. What was said is saved at once.
@@ -174,17 +181,27 @@ func (l *loop) audit(ctx context.Context) error {
 	o := observe(snapshot, newClassifier(snapshot, l.Catalog, l.Policy, false), l.Policy)
 	events := l.coverage(o.coverage)
 	tracks, changes := diff(l.state.Tracks, o, l.Limits)
-	for _, c := range changes {
-		events = append(events, event(c))
-	}
 	coverage := o.coverage // a copy: a pointer into o would keep all of it
 	l.state.Tracks, l.state.Coverage, l.failure = tracks, &coverage, ""
 	l.seen, l.stale = 0, true
 	if len(changes) == 0 && settled(tracks) {
 		l.seen = snapshot.Generation
 	}
+	if err := l.append(events); err != nil {
+		return err
+	}
+	for some := range slices.Chunk(changes, appendAtOnce) {
+		events = events[:0]
+		for _, c := range some {
+			events = append(events, event(c))
+		}
+		if err := l.append(events); err != nil {
+			return err
+		}
+	}
 	l.Logger.Debug("audited", "listeners", len(o.listeners), "changes", len(changes), "took", time.Since(began))
-	return l.record(events)
+	l.saveSoon()
+	return nil
 }
 
 // failed records that an audit failed, once for each reason in a row. Nothing
@@ -266,34 +283,38 @@ func (l *loop) stop() error {
 	return errors.Join(err, l.save())
 }
 
-// appendAtOnce is how many records are written between two fsyncs, at the most:
-// the first audit of a large host has some ten thousand, and all of them at once
-// would take tens of megabytes.
+// appendAtOnce is how many changes are written between two fsyncs, at the most:
+// the first audit of a large host has some ten thousand, and the records of all
+// of them at once would take tens of megabytes.
 const appendAtOnce = 512
 
-// record writes events to the log, remembers that they were said, and alerts,
-// in this order: what an alert says is in the log, and a crash in between is
-// made good from the log at the next start.
+// record writes a few events to the log, alerts, and remembers that they were
+// said.
 func (l *loop) record(events []audit.Event) error {
+	if err := l.append(events); err != nil {
+		return err
+	}
+	l.saveSoon()
+	return nil
+}
+
+// append writes events to the log and alerts, in this order: what an alert says
+// is in the log. A crash before the state is saved is made good from the log at
+// the next start.
+func (l *loop) append(events []audit.Event) error {
+	if len(events) == 0 {
+		return nil
+	}
 	for i := range events {
 		events[i].Time = time.Now()
 	}
-	for some := range slices.Chunk(events, appendAtOnce) {
-		seq, err := l.Log.Append(some...)
-		if err != nil {
-			return fmt.Errorf("write the audit log: %w", err)
-		}
-		l.state.Seq = seq
+	seq, err := l.Log.Append(events...)
+	if err != nil {
+		return fmt.Errorf("write the audit log: %w", err)
 	}
-	if len(events) > 0 {
-		l.wake()
-		l.stale = true
-	}
-	if len(events) > 0 || time.Since(l.saved) >= saveEvery {
-		if err := l.save(); err != nil {
-			l.Logger.Warn("state not saved: after a crash it is made anew from the log", "error", err)
-		}
-	}
+	l.state.Seq = seq
+	l.wake()
+	l.stale, l.unsaved = true, true
 	for _, e := range events {
 		for _, output := range l.Alerts {
 			if err := output(e); err != nil {
@@ -304,6 +325,17 @@ func (l *loop) record(events []audit.Event) error {
 	return nil
 }
 
+// saveSoon saves the state if something was said since, or if it is time.
+func (l *loop) saveSoon() {
+	if !l.unsaved && time.Since(l.saved) < saveEvery {
+		return
+	}
+	l.unsaved = false
+	if err := l.save(); err != nil {
+		l.Logger.Warn("state not saved: after a crash it is made anew from the log", "error", err)
+	}
+}
+
 // rest leaves what is remembered of the listeners to the state file.
 func (l *loop) rest() {
 	if err := l.save(); err != nil {
@@ -311,6 +343,7 @@ func (l *loop) rest() {
 		return
 	}
 	l.state.Tracks, l.resting = nil, true
+	l.gcPercent = debug.SetGCPercent(restPercent)
 	runtime.GC() // pools, such as that of encoding/json, give up what they hold at the second collection
 	debug.FreeOSMemory()
 }
@@ -325,6 +358,7 @@ func (l *loop) wake() {
 		l.Logger.Warn("state made anew from the log", "error", err)
 	}
 	l.state.Tracks, l.resting = s.Tracks, false
+	debug.SetGCPercent(l.gcPercent)
 }
 
 // save writes the state. Where nothing changed since it was written but the

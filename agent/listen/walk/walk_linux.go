@@ -23,7 +23,6 @@ type Walker struct {
 	fallback error
 	socket   int // of this process: by it the program learns what a socket's file is
 	objs     loaded
-	rows     []byte // the array of rows, mapped: those of each lane together
 	state    []byte // struct state of each lane, mapped
 	capacity int    // rows in each lane
 	lanes    int    // threads that walk at the same time, each a part of the processes
@@ -115,9 +114,6 @@ func (w *Walker) load() error {
 		return fmt.Errorf("attach: %w", err)
 	}
 	if w.state, err = mapped(w.objs.maps.Maps[programsMapWalked], w.lanes*stateSize); err != nil {
-		return err
-	}
-	if w.rows, err = mapped(w.objs.maps.Maps[programsMapRows], w.lanes*w.capacity*rowSize); err != nil {
 		return err
 	}
 	return w.learn()
@@ -240,10 +236,7 @@ func (w *Walker) Walk(ctx context.Context, visit func(*Row)) error {
 		}
 		n := w.most()
 		if n <= w.capacity {
-			for lane := range w.lanes {
-				w.visit(w.rows[lane*w.capacity*rowSize:], w.count(lane), visit)
-			}
-			return nil
+			return w.visit(visit)
 		}
 		if n > maxRows {
 			return fmt.Errorf("walk the descriptors: %d listening sockets are more than %d", n, maxRows)
@@ -268,12 +261,22 @@ func (w *Walker) most() int {
 	return n
 }
 
-func (w *Walker) visit(rows []byte, n int, visit func(*Row)) {
-	var r Row
-	for i := range n {
-		decode(rows[i*rowSize:], &r)
-		visit(&r)
+// visit calls do for each row, those of each lane together. The rows are mapped
+// only meanwhile: megabytes, which a daemon has no use for between its walks.
+func (w *Walker) visit(do func(*Row)) error {
+	rows, err := mapped(w.objs.maps.Maps[programsMapRows], w.lanes*w.capacity*rowSize)
+	if err != nil {
+		return err
 	}
+	var r Row
+	for lane := range w.lanes {
+		from := lane * w.capacity * rowSize
+		for i := range w.count(lane) {
+			decode(rows[from+i*rowSize:], &r)
+			do(&r)
+		}
+	}
+	return unix.Munmap(rows)
 }
 
 // grow makes room for n rows in each lane, and for as many again that may come
@@ -337,9 +340,6 @@ func (w *Walker) read(ctx context.Context, lane int) error {
 // Close unloads the program.
 func (w *Walker) Close() error {
 	var errs []error
-	if w.rows != nil {
-		errs = append(errs, unix.Munmap(w.rows))
-	}
 	if w.state != nil {
 		errs = append(errs, unix.Munmap(w.state))
 	}
@@ -355,6 +355,6 @@ func (w *Walker) Close() error {
 	if w.socket >= 0 {
 		errs = append(errs, unix.Close(w.socket))
 	}
-	w.rows, w.state, w.objs, w.socket = nil, nil, loaded{}, -1
+	w.state, w.objs, w.socket = nil, loaded{}, -1
 	return errors.Join(errs...)
 }
