@@ -44,8 +44,6 @@ type engine struct {
 	placed  map[int32]uint64 // the namespace of each process, where it is known
 	newest  string           // the last process number that was given out
 
-	surround uint64 // changes whenever what lies around the sockets may have
-
 	audit      uint64 // number of this enumeration
 	beat       time.Time
 	changed    bool // since the last snapshot was built
@@ -189,6 +187,7 @@ func (e *engine) list(ctx context.Context) (Snapshot, error) {
 	switch {
 	case beat:
 		e.beat = now
+		e.exposeAll()
 	case e.unsettled && !fresh:
 		e.settle(false)
 	default:
@@ -339,8 +338,8 @@ func (e *engine) build() {
 				continue // it came during the walk: the next enumeration tells of it
 			}
 			socket := s.socketOf(k)
-			if k.exposed != e.surround {
-				k.exposure, k.exposed = expose(socket, e.around(s, published)), e.surround
+			if !k.exposed {
+				k.exposure, k.exposed = expose(socket, e.around(s, published)), true
 			}
 			socket.Exposure, socket.Owners = k.exposure, e.ownersOf(s, k)
 			sockets = append(sockets, socket)
@@ -356,6 +355,19 @@ func (e *engine) build() {
 	}
 	e.lastGaps = append(e.lastGaps[:0], e.gaps...)
 	e.changed = false
+}
+
+// exposeAll looks again from where each socket can be reached.
+func (e *engine) exposeAll() {
+	published := e.published()
+	for _, s := range e.spaces {
+		around := e.around(s, published)
+		for _, k := range s.known {
+			x := expose(s.socketOf(k), around)
+			e.changed = e.changed || x != k.exposure
+			k.exposure, k.exposed = x, true
+		}
+	}
 }
 
 // published returns what the packet filter of the host hands on.

@@ -89,6 +89,20 @@ func TestSteadyState(t *testing.T) {
 	}
 }
 
+// TestBeatWithNothingNew looks at everything again: it is the same snapshot.
+func TestBeatWithNothingNew(t *testing.T) {
+	listenTCP(t, "tcp4", "127.0.0.1:0")
+	e := openTest(t, Options{})
+	for range 10 { // others on this host may open a socket meanwhile
+		before := settled(t, e)
+		e.beat = time.Time{}
+		if snapshotOf(t, e).Generation == before.Generation {
+			return
+		}
+	}
+	t.Error("each beat makes a new snapshot, and nothing has changed")
+}
+
 func BenchmarkSteady(b *testing.B) {
 	for range 1000 {
 		l, err := net.Listen("tcp4", "127.0.0.1:0")

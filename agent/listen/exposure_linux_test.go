@@ -10,7 +10,7 @@ import (
 )
 
 // TestExposureOfRealRules loads rules of nftables in a namespace of its own and
-// holds the words for its listeners against them.
+// holds the words for its listeners against them, and again once they are gone.
 func TestExposureOfRealRules(t *testing.T) {
 	needRoot(t)
 	for _, tool := range []string{"nft", "ip", "unshare"} {
@@ -37,12 +37,12 @@ END
 exec "$0"`
 	for _, tt := range []struct {
 		reason, address string
-		want            Reach
+		want, without   Reach
 	}{
-		{"a rule lets it through", "0.0.0.0:8001", ReachNetwork},
-		{"a rule lets some through", "0.0.0.0:8002", ReachRestricted},
-		{"no rule lets it through", "0.0.0.0:8003", ReachBlocked},
-		{"loopback, whatever the rules", "127.0.0.1:8003", ReachHost},
+		{"a rule lets it through", "0.0.0.0:8001", ReachNetwork, ReachNetwork},
+		{"a rule lets some through", "0.0.0.0:8002", ReachRestricted, ReachNetwork},
+		{"no rule lets it through", "0.0.0.0:8003", ReachBlocked, ReachNetwork},
+		{"loopback, whatever the rules", "127.0.0.1:8003", ReachHost, ReachHost},
 	} {
 		t.Run(tt.reason, func(t *testing.T) {
 			// In a pid namespace of its own the child's process 1 is in this network
@@ -52,8 +52,8 @@ exec "$0"`
 			cmd.Env = append(os.Environ(), "REACH_ADDRESS="+tt.address)
 			cmd.SysProcAttr = &syscall.SysProcAttr{}
 			_, printed := start(t, cmd)
-			if !slices.Contains(printed, tt.want.String()) {
-				t.Errorf("%s is %q, want %s", tt.address, printed, tt.want)
+			if !slices.Equal(printed, []string{tt.want.String(), tt.without.String()}) {
+				t.Errorf("%s is %q, want %s, and %s without the rules", tt.address, printed, tt.want, tt.without)
 			}
 		})
 	}

@@ -84,21 +84,30 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		fmt.Println(away)
-	case "reach": // prints how its own listener can be reached
+	case "reach": // prints how its own listener can be reached, with the rules and without
 		l, err := net.Listen("tcp4", os.Getenv("REACH_ADDRESS"))
 		if err != nil {
 			fmt.Println(err)
 			os.Exit(1)
 		}
 		defer l.Close()
-		s, err := List(context.Background())
+		sockets, err := Open(Options{Beat: time.Nanosecond})
 		if err != nil {
 			fmt.Println(err)
+			os.Exit(1)
 		}
-		for _, k := range s.Sockets {
-			if netip.AddrPortFrom(k.Address, uint16(k.Port)) == l.Addr().(*net.TCPAddr).AddrPort() {
-				fmt.Println(k.Exposure.Reach)
-				fmt.Println(k.Exposure.Sentence)
+		for range 2 {
+			s, err := sockets.List(context.Background())
+			if err != nil {
+				fmt.Println(err)
+			}
+			for _, k := range s.Sockets {
+				if netip.AddrPortFrom(k.Address, uint16(k.Port)) == l.Addr().(*net.TCPAddr).AddrPort() {
+					fmt.Println(k.Exposure.Reach)
+				}
+			}
+			if out, err := exec.Command("nft", "flush", "ruleset").CombinedOutput(); err != nil {
+				fmt.Println(err, string(out))
 			}
 		}
 	case "list":

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strconv"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -32,8 +33,9 @@ type space struct {
 	addresses []netip.Addr // of the links but the loopback device
 
 	filter     firewall.Ruleset
-	filterErr  error  // why it could not be read
-	generation uint64 // of filter, 0 if it is to be read again
+	filterErr  error     // why it could not be read
+	generation uint64    // of filter, 0 if it is to be read again
+	filtered   time.Time // when filter was read
 
 	known   map[uint64]*entry // sockets by cookie
 	entered bool              // whether that was tried
@@ -94,7 +96,7 @@ func (s *space) open() (*os.File, error) {
 
 // readInside reads the rules and devices that hold for the calling thread.
 func (s *space) readInside(root string) error {
-	rules := Namespace{Label: s.rules.Label, Container: s.rules.Container}
+	rules := Namespace{Label: s.rules.Label, Container: s.rules.Container, Complete: s.rules.Complete}
 	err := readRules(root, &rules)
 	s.rules = rules
 	if root != procRoot {
@@ -131,14 +133,15 @@ func (s *space) readLinks() error {
 }
 
 // readFilter reads the packet filter of the calling thread's namespace, if it
-// may have changed since it was last read. That it may not be read is no gap of
+// may have changed since it was last read; what its generation does not tell is
+// seen after readAgain. That it may not be read is no gap of
 // the snapshot: each exposure says so.
 func (s *space) readFilter() error {
 	generation, err := firewall.ReadGeneration()
-	if err == nil && generation == s.generation && generation != 0 {
+	if err == nil && generation == s.generation && generation != 0 && time.Since(s.filtered) < readAgain {
 		return nil
 	}
-	s.generation = generation
+	s.generation, s.filtered = generation, time.Now()
 	if err == nil {
 		s.filter, err = firewall.Read()
 	}
@@ -285,7 +288,7 @@ func (e *engine) drop(id uint64, s *space) {
 // of the others again.
 func (e *engine) openSpaces(beat bool) {
 	for _, s := range e.spaces {
-		before, filter, links := s.rules, s.generation, s.links
+		before := s.rules
 		var err error
 		switch {
 		case !s.entered:
@@ -311,9 +314,6 @@ func (e *engine) openSpaces(beat bool) {
 				Source: "network namespace " + s.rules.Label, Reason: err.Error(), Hides: HidesFacts,
 				Fix: remedy("CAP_SYS_ADMIN"),
 			}
-		}
-		if filter == 0 || filter != s.generation || len(links) != len(s.links) {
-			e.surround++
 		}
 		e.changed = e.changed || !equalRules(before, s.rules)
 	}

@@ -19,7 +19,7 @@ type entry struct {
 	transport registry.Transport
 	multipath Answer
 	exposure  Exposure
-	exposed   uint64    // engine.surround for which that holds
+	exposed   bool      // whether that was looked at
 	audit     uint64    // number of the audit that saw it last
 	holders   []holder  // in a part of engine.holders; never changed
 	looked    bool      // whether its holders were looked for
