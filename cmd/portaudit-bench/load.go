@@ -30,6 +30,7 @@ var loads = []load{
 	{"tiny", 3, 4, 20, 2},         // for the tests
 	{"quiet", 500, 5, 196, 0},     // for the curve over connections
 	{"crowded", 500, 5, 220, 100}, // the same listeners, 100k connected sockets
+	{"open", 500, 5, 840, 0},      // the same listeners, 420k descriptors
 }
 
 func (l load) String() string {
