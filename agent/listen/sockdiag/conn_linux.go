@@ -13,9 +13,10 @@ import (
 // thread that opened it, and answers for that one from any thread. It is not
 // safe for concurrent use.
 type Conn struct {
-	fd     int
-	seq    uint32
-	buffer []byte
+	fd      int
+	seq     uint32
+	request [maxRequest]byte
+	buffer  []byte // of answers
 }
 
 // bufferSize is what the kernel fills at the most at once: it allocates 32 KiB
@@ -90,8 +91,7 @@ var (
 // once makes one dump.
 func (c *Conn) once(q Query, rows []Row) (_ []Row, interrupted bool, err error) {
 	c.seq++
-	var space [maxRequest]byte
-	request, err := appendRequest(space[:0], q, c.seq)
+	request, err := appendRequest(c.request[:0], q, c.seq)
 	if err != nil {
 		return rows, false, err
 	}
