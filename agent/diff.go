@@ -167,12 +167,13 @@ func group(before map[string]track, listeners []Listener) map[string]sighting {
 		s, seen := sightings[l.ID]
 		if !seen {
 			s = sighting{listener: l, owners: true}
-			s.listener.Findings = nil
+			s.listener.Findings = addFindings(nil, l.Findings)
+		} else {
+			s.listener.Findings = addFindings(s.listener.Findings, l.Findings)
+			s.listener.Owners = addOwners(s.listener.Owners, l.Owners)
 		}
 		s.owners = s.owners && owners
 		s.addresses = append(s.addresses, l.Address)
-		s.listener.Findings = addFindings(s.listener.Findings, l.Findings)
-		s.listener.Owners = addOwners(s.listener.Owners, l.Owners)
 		sightings[l.ID] = s
 	}
 	return sightings

@@ -112,7 +112,11 @@ func (w *walk) hooks(list ...hook) ends {
 // it ends.
 func (w *walk) base(chain int, after ends) ends {
 	b := w.rules.chains[chain].base
-	s := w.chain(chain).then(endNone, ending(b.policy.end(), place{chain, -1}))
+	policy := b.policy.end()
+	if policy == endNone { // no kernel has such a policy
+		policy = endOpaque
+	}
+	s := w.chain(chain).then(endNone, ending(policy, place{chain, -1}))
 	// Of several chains that accept, a rule that names the packet is a better
 	// reason than a policy or nothing.
 	if s.has(endAccept) && after.has(endAccept) && after.at[endAccept].rule < 0 && s.at[endAccept].rule >= 0 {
