@@ -168,7 +168,7 @@ func TestEncodeBoundsTheRecord(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			e := fullEvent(t, strings.Repeat(tt.fill, 100_000), 100)
+			e := fullEvent(t, strings.Repeat(tt.fill, 100_000), 40)
 			e.Version, e.Seq, e.Prev = Version, 1, firstHead().Hash
 			var buf bytes.Buffer
 			if err := encode(&buf, e); err != nil {
