@@ -108,7 +108,7 @@ func scanOptions(s settings) (o agent.ScanOptions, sockets *listen.Lister, err e
 	// ten thousand listeners the collector would take a fifth of the time to give
 	// back 20 MB.
 	debug.SetGCPercent(-1)
-	debug.SetMemoryLimit(128 << 20)
+	debug.SetMemoryLimit(512 << 20) // from some sixty thousand listeners on
 	s, err = s.resolve()
 	if err != nil {
 		return o, nil, usage(err)
