@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 	"unsafe"
@@ -272,22 +273,23 @@ var (
 
 // forkChurner forks a child that does nothing but raw system calls: it is a
 // copy of one thread of a Go program, and the runtime in it is dead, so neither
-// stack growth nor preemption may call it. Starting programs instead would be
-// ten times slower.
+// stack growth nor preemption may call it, nor the race detector, which the
+// wrappers of package unix would. Starting programs instead would be ten times
+// slower.
 //
 //go:norace
 //go:nosplit
 func forkChurner(pipe, n int) {
-	pid, _, _ := unix.RawSyscall(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0)
+	pid, _, _ := syscall.RawSyscall(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0)
 	if pid != 0 {
 		return
 	}
-	fd, _, _ := unix.RawSyscall(unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_STREAM, 0)
+	fd, _, _ := syscall.RawSyscall(unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_STREAM, 0)
 	writeDown(pipe, fd)
-	unix.RawSyscall(unix.SYS_BIND, fd, uintptr(unsafe.Pointer(&churnAddress)), unix.SizeofSockaddrInet4)
-	unix.RawSyscall(unix.SYS_LISTEN, fd, 1, 0)
+	syscall.RawSyscall(unix.SYS_BIND, fd, uintptr(unsafe.Pointer(&churnAddress)), unix.SizeofSockaddrInet4)
+	syscall.RawSyscall(unix.SYS_LISTEN, fd, 1, 0)
 	if n%8 == 0 { // a second holder, whose end no signal tells: the handler would call the runtime
-		if pid, _, _ := unix.RawSyscall(unix.SYS_CLONE, 0, 0, 0); pid == 0 {
+		if pid, _, _ := syscall.RawSyscall(unix.SYS_CLONE, 0, 0, 0); pid == 0 {
 			writeDown(pipe, fd)
 		}
 	}
@@ -295,17 +297,17 @@ func forkChurner(pipe, n int) {
 	if n%64 == 0 {
 		churnRest.Nsec = 200e6 // some live longer than an enumeration takes
 	}
-	unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&churnRest)), 0, 0)
-	unix.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
+	syscall.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&churnRest)), 0, 0)
+	syscall.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
 }
 
 //go:norace
 //go:nosplit
 func writeDown(pipe int, fd uintptr) {
-	unix.RawSyscall(unix.SYS_FSTAT, fd, uintptr(unsafe.Pointer(&churnFile)), 0)
+	syscall.RawSyscall(unix.SYS_FSTAT, fd, uintptr(unsafe.Pointer(&churnFile)), 0)
 	*(*uint64)(unsafe.Pointer(&churnRecord)) = churnFile.Ino
-	stat, _, _ := unix.RawSyscall6(unix.SYS_OPENAT, 0, uintptr(unsafe.Pointer(unsafe.SliceData(churnStat))), unix.O_RDONLY, 0, 0, 0)
-	unix.RawSyscall(unix.SYS_READ, stat, uintptr(unsafe.Pointer(&churnRecord))+8, recordSize-9)
-	unix.RawSyscall(unix.SYS_CLOSE, stat, 0, 0)
-	unix.RawSyscall(unix.SYS_WRITE, uintptr(pipe), uintptr(unsafe.Pointer(&churnRecord)), recordSize)
+	stat, _, _ := syscall.RawSyscall6(unix.SYS_OPENAT, 0, uintptr(unsafe.Pointer(unsafe.SliceData(churnStat))), unix.O_RDONLY, 0, 0, 0)
+	syscall.RawSyscall(unix.SYS_READ, stat, uintptr(unsafe.Pointer(&churnRecord))+8, recordSize-9)
+	syscall.RawSyscall(unix.SYS_CLOSE, stat, 0, 0)
+	syscall.RawSyscall(unix.SYS_WRITE, uintptr(pipe), uintptr(unsafe.Pointer(&churnRecord)), recordSize)
 }
