@@ -75,6 +75,10 @@ func (c *Conn) Dump(q Query, rows []Row) ([]Row, error) {
 			return rows, nil
 		case err == nil:
 			err = errInterrupted
+		case errors.Is(err, unix.EBUSY):
+			// A dump that was not read to its end is still under way
+			// (__netlink_dump_start in net/netlink/af_netlink.c).
+			c.drain()
 		case !errors.Is(err, unix.ENOBUFS) && !errors.Is(err, unix.EAGAIN) &&
 			!errors.Is(err, errOverrun) && !errors.Is(err, errCut):
 			return rows[:start], err
@@ -111,6 +115,20 @@ func (c *Conn) once(q Query, rows []Row) (_ []Row, interrupted bool, err error) 
 		}
 	}
 }
+
+// drain reads what lies in the socket, which lets the kernel go on with a dump
+// that is under way, until nothing comes any more.
+func (c *Conn) drain() {
+	for range maxDrained {
+		if _, _, errno := unix.Syscall6(unix.SYS_RECVFROM, uintptr(c.fd), uintptr(unsafe.Pointer(unsafe.SliceData(c.buffer))),
+			uintptr(len(c.buffer)), unix.MSG_DONTWAIT, 0, 0); errno != 0 && errno != unix.EINTR && errno != unix.ENOBUFS {
+			return
+		}
+	}
+}
+
+// maxDrained bounds what is drained: 2 GB of answers.
+const maxDrained = 1 << 16
 
 // receive reads one datagram. unix.Recvfrom would allocate the sender's address
 // for each; MSG_TRUNC makes the kernel tell the true length (recv(2)).

@@ -253,6 +253,9 @@ func TestAbsent(t *testing.T) {
 // TestSmallBuffer cuts every answer short: the dump must be repeated, and then
 // say that it is incomplete rather than return a part as the whole.
 func TestSmallBuffer(t *testing.T) {
+	for range 1000 { // more than one answer holds: the kernel has to go on with a dump that was left
+		listen(t, "tcp4", "127.0.0.1:0", nil)
+	}
 	l := listen(t, "tcp4", "127.0.0.1:0", nil)
 	c := open(t)
 	c.buffer = make([]byte, headerSize+inetRowSize-1)

@@ -341,6 +341,7 @@ func TestKindsAgree(t *testing.T) {
 	for i, w := range walkers {
 		for _, r := range walkAll(t, w) {
 			if int(r.PID) == os.Getpid() {
+				r.Cookie = 0 // other tests ask for them meanwhile
 				sets[i] = append(sets[i], r)
 			}
 		}
