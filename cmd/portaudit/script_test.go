@@ -40,10 +40,10 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Values["listeners"] = map[string]interface{ Close() error }{}
 			env.Setenv("NO_COLOR", "1")
-			// An installed configuration must not change what the tests see.
+			// What is installed on this host must not change what the tests see.
 			none := filepath.Join(env.WorkDir, "none.yaml")
 			env.Setenv("NONE", none)
-			return os.WriteFile(none, []byte("# nothing\n"), 0o600)
+			return os.WriteFile(none, fmt.Appendf(nil, "data_dir: %q\n", filepath.Join(env.WorkDir, "no-data")), 0o600)
 		},
 		Condition: func(name string) (bool, error) {
 			if name != "wine" {
