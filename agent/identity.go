@@ -52,7 +52,7 @@ func programName(o audit.Owner) string {
 		return "exe:" + o.Executable
 	case o.Command != "":
 		return "command:" + o.Command
-	case o.How == listen.Denied.String(), o.How == listen.Raced.String():
+	case o.How == "", o.How == listen.Denied.String(), o.How == listen.Raced.String():
 		return "unresolved" // the one may turn into the other between two audits
 	default:
 		return "how:" + o.How

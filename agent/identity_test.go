@@ -24,6 +24,7 @@ func TestProgramOf(t *testing.T) {
 		{"several programs, in whatever order", []audit.Owner{web, {How: "process", Executable: "/a"}}, "exe:/a+unit:web.service"},
 		{"nobody could look", []audit.Owner{{How: "denied"}}, "unresolved"},
 		{"nobody looked in time", []audit.Owner{{How: "raced"}}, "unresolved"},
+		{"nobody knows", []audit.Owner{{}}, "unresolved"},
 		{"the kernel", []audit.Owner{{How: "kernel"}}, "how:kernel"},
 	}
 	for _, tt := range tests {

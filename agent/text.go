@@ -24,11 +24,10 @@ func ServiceText(l Listener) string {
 func ProgramText(o audit.Owner) string {
 	switch {
 	case o.Executable != "":
-		// The path may be of either kind, whatever this program runs on.
-		base := path.Base(strings.ReplaceAll(o.Executable, `\`, "/"))
+		base := baseName(o.Executable)
 		// Without arguments and quotes, where the whole command line is told.
 		name, _, _ := strings.Cut(strings.TrimLeft(o.Command, "'"), " ")
-		name = path.Base(strings.ReplaceAll(name, `\`, "/"))
+		name = baseName(name)
 		if o.Command == "" || strings.HasPrefix(base, name) || strings.HasPrefix(name, base) {
 			return base
 		}
@@ -44,6 +43,16 @@ func ProgramText(o audit.Owner) string {
 	default:
 		return "unknown (" + o.How + ")"
 	}
+}
+
+// baseName returns the last part of a path of either system. A backslash only
+// separates in a path of Windows: elsewhere it is a part of a name, by which a
+// program could call itself another.
+func baseName(name string) string {
+	if strings.HasPrefix(name, `\\`) || len(name) > 2 && name[1] == ':' && (name[2] == '\\' || name[2] == '/') {
+		name = strings.ReplaceAll(name, `\`, "/")
+	}
+	return path.Base(name)
 }
 
 // OwnerText names one owner for people: "sshd (pid 812, user root)".

@@ -19,6 +19,7 @@ func TestProgramText(t *testing.T) {
 		{"with the command line told", audit.Owner{Executable: "/usr/sbin/sshd", Command: "/usr/sbin/sshd -D"}, "sshd"},
 		{"with a quoted one", audit.Owner{Executable: "/usr/bin/redis-check-rdb", Command: "'redis-server *:6379'"}, "redis-check-rdb (redis-server)"},
 		{"Windows", audit.Owner{Executable: `C:\Windows\System32\svchost.exe`, Command: "svchost.exe"}, "svchost.exe"},
+		{"a backslash is a part of a name elsewhere", audit.Owner{Executable: `/tmp/x\sshd`}, `x\sshd`},
 		{"no file", audit.Owner{Command: "kthread"}, "kthread"},
 		{"no permission", audit.Owner{How: "denied"}, "unknown (no permission)"},
 		{"the kernel", audit.Owner{How: "kernel"}, "the kernel"},

@@ -221,7 +221,7 @@ func (e *engine) assign() {
 			if len(all) > start {
 				k.orphan = time.Time{}
 			} else {
-				how := e.nobody()
+				how := heldBy(e.nobody(), k.row.UID)
 				if k.orphan.IsZero() {
 					k.orphan = now
 				}
@@ -251,6 +251,17 @@ func (e *engine) nobody() How {
 	default:
 		return Kernel
 	}
+}
+
+// heldBy corrects what is said of a socket without a holder by the user that
+// opened it: the kernel's own are root's. A user's is held by something that
+// has no descriptor, the registered files of an io_uring or a message that is
+// under way, and by whom is not known.
+func heldBy(how How, creator uint32) How {
+	if how == Kernel && creator != 0 {
+		return NotResolved
+	}
+	return how
 }
 
 // initialPIDs reports whether every process of the host is visible from here.
