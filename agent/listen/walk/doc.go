@@ -16,8 +16,9 @@ package walk
 
 import "fmt"
 
-//go:generate sh -c "sha256sum kernel.h walk.bpf.c >programs.sum"
+//go:generate sh -c "sha256sum kernel.h walk.bpf.c tables.bpf.c >programs.sum"
 //go:generate go run github.com/cilium/ebpf/cmd/bpf2go@v0.22.0 -go-package walk -tags linux -no-global-types programs walk.bpf.c -- -O2 -g -Wall -Werror
+//go:generate go run github.com/cilium/ebpf/cmd/bpf2go@v0.22.0 -go-package walk -tags linux -no-global-types tables tables.bpf.c -- -O2 -g -Wall -Werror
 
 // Kind is how the kernel is made to visit every descriptor.
 type Kind uint8

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * The fields of the kernel's structures that walk.bpf.c reads, and no others.
+ * The fields of the kernel's structures that the programs read, and no others.
  * Offsets are put in for the running kernel when the program is loaded
  * (CO-RE); the order here means nothing.
  */
@@ -124,10 +124,18 @@ struct sock_common {
 	atomic64_t skc_cookie;
 };
 
+struct socket;
+
 struct sock {
 	struct sock_common __sk_common;
 	u16 sk_type;
 	u16 sk_protocol;
+	struct socket *sk_socket;
+	void (*sk_data_ready)(struct sock *sk);
+};
+
+struct tcp_sock {
+	u8 is_mptcp; /* Linux 5.6; a bool */
 };
 
 typedef enum {
@@ -142,6 +150,12 @@ struct socket {
 	socket_state state;
 	s16 type;
 	struct sock *sk;
+	struct file *file;
+};
+
+struct socket_alloc {
+	struct socket socket;
+	struct inode vfs_inode;
 };
 
 #pragma clang attribute pop

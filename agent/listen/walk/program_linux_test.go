@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
 )
@@ -32,10 +33,17 @@ func kernelSpec(t testing.TB) *btf.Spec {
 // which was relocated by the whole description.
 func TestRelocated(t *testing.T) {
 	kernel := kernelSpec(t)
-	spec, err := loadPrograms()
-	if err != nil {
-		t.Fatal(err)
+	for _, load := range []func() (*ebpf.CollectionSpec, error){loadPrograms, loadTables} {
+		spec, err := load()
+		if err != nil {
+			t.Fatal(err)
+		}
+		testRelocated(t, kernel, spec)
 	}
+}
+
+func testRelocated(t *testing.T, kernel *btf.Spec, spec *ebpf.CollectionSpec) {
+	t.Helper()
 	for name, program := range spec.Programs {
 		got, target, err := relocated(program, spec.Types)
 		if err != nil {
@@ -113,8 +121,8 @@ func TestProgramsAreOfTheseSources(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSpace(string(sums)), "\n")
-	if len(lines) != 2 {
-		t.Fatalf("%d sources, want 2", len(lines))
+	if len(lines) != 3 {
+		t.Fatalf("%d sources, want 3", len(lines))
 	}
 	for _, line := range lines {
 		sum, file, _ := strings.Cut(line, "  ")

@@ -121,14 +121,10 @@ func (w *Walker) load() error {
 
 // prepare reads the programs and sets their constants.
 func (w *Walker) prepare() (*ebpf.CollectionSpec, error) {
+	var inode uint64
 	var err error
-	w.socket, err = unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, os.NewSyscallError("socket", err)
-	}
-	var s unix.Stat_t
-	if err := unix.Fstat(w.socket, &s); err != nil {
-		return nil, os.NewSyscallError("fstat", err)
+	if w.socket, inode, err = ownSocket(); err != nil {
+		return nil, err
 	}
 	spec, err := loadPrograms()
 	if err != nil {
@@ -138,7 +134,7 @@ func (w *Walker) prepare() (*ebpf.CollectionSpec, error) {
 	spec.Maps[programsMapWalked].MaxEntries = uint32(w.lanes)
 	return spec, errors.Join(
 		spec.Variables[programsVarOwnSocket].Set(uint32(w.socket)),
-		spec.Variables[programsVarOwnInode].Set(s.Ino),
+		spec.Variables[programsVarOwnInode].Set(inode),
 		spec.Variables[programsVarCapacity].Set(uint32(w.capacity)),
 		spec.Variables[programsVarLanes].Set(uint32(w.lanes)),
 	)

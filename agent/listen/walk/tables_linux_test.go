@@ -1,0 +1,85 @@
+package walk
+
+import (
+	"context"
+	"net"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// openTables opens the programs, where this kernel has them.
+func openTables(t testing.TB) *Tables {
+	t.Helper()
+	needRoot(t)
+	tables, err := OpenTables()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := tables.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return tables
+}
+
+// inNewNamespace runs do in a network namespace of its own.
+func inNewNamespace(t *testing.T, do func()) {
+	t.Helper()
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			done <- err
+			return
+		}
+		do()
+		done <- nil
+	}()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestKeptIsTheKernels makes a socket of the kernel's own in a new namespace, by
+// a tunnel device, beside sockets of a program.
+func TestKeptIsTheKernels(t *testing.T) {
+	tables := openTables(t)
+	inNewNamespace(t, func() {
+		tcp, err := net.Listen("tcp4", "0.0.0.0:0")
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer tcp.Close()
+		udp, err := net.ListenPacket("udp4", "0.0.0.0:0")
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer udp.Close()
+		before, err := tables.Kept(context.Background())
+		if err != nil || len(before) != 0 {
+			t.Errorf("the kernel keeps %v, %v, of a namespace with two sockets of a program", before, err)
+		}
+		out, err := exec.Command("ip", "link", "add", "vx0", "up", "type", "vxlan", "id", "7", "dstport", "4789").CombinedOutput()
+		if err != nil {
+			t.Skipf("this kernel makes no vxlan device: %v: %s", err, strings.TrimSpace(string(out)))
+		}
+		kept, err := tables.Kept(context.Background())
+		if err != nil || len(kept) == 0 || slices.Contains(kept, 0) {
+			t.Errorf("the kernel keeps %v, %v, with a vxlan device", kept, err)
+		}
+	})
+}
+
+func TestParseInodes(t *testing.T) {
+	if got := parseInodes([]byte{1: 0, 16: 1}); len(got) != 2 || got[0] != 0 {
+		t.Errorf("got %v of 17 bytes", got)
+	}
+}
