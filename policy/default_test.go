@@ -212,6 +212,8 @@ func TestDefaultPolicyAlerts(t *testing.T) {
 	}{
 		{"a deleted program", on(t, "tcp", any4, 22, "root", sshd, deleted), "suspicious-executable-deleted high"},
 		{"a deleted program for this host", on(t, "tcp", "::1", 14555, "", deleted), "suspicious-executable-deleted-local medium"},
+		{"a socket in an io_uring", on(t, "tcp", any4, 22, "root", change(by("root", "/usr/sbin/sshd"), func(o *Owner) { o.How = "io_uring" })), "suspicious-socket-without-descriptor high"},
+		{"a socket in a message under way", on(t, "udp", "127.0.0.1", 40001, "", Owner{How: "unheld"}), "suspicious-socket-without-descriptor high"},
 		{"a program in /tmp", on(t, "tcp", any4, 8080, "", temporary), "suspicious-executable-world-writable high"},
 		{"a program in /tmp as a DHCP client", on(t, "udp", any4, 68, "root", temporary), "suspicious-executable-world-writable high"},
 		{"a program in /tmp for this host", on(t, "tcp", "127.0.0.1", 14555, "", temporary), "suspicious-executable-world-writable-local medium"},

@@ -139,7 +139,7 @@ func TestParseRefuses(t *testing.T) {
 		{"no truth", withMatch("{root: }"), "p:4:18: true or false is wanted"},
 		{"a truth as a user", withMatch("{user: true}"), `p:4:18: "true" is not taken for a text: put it in quotes`},
 		{"blanks as a user", withMatch("{user: '  '}"), "p:4:18: a value is missing"},
-		{"a mistyped how", withMatch("{owner: kernal}"), `p:4:19: "kernal" is not one of process, socket unit, kernel, container proxy, other pid namespace, denied, raced, did you mean "kernel"?`},
+		{"a mistyped how", withMatch("{owner: kernal}"), `p:4:19: "kernal" is not one of process, socket unit, kernel, container proxy, other pid namespace, denied, raced, io_uring, unheld, did you mean "kernel"?`},
 		{"a program without its directory", withMatch("{executable: nginx}"), `p:4:24: "nginx" can never match: write the whole path, or **/nginx for any directory`},
 		{"one directory", withMatch("{executable: ./bin/nginx}"), `p:4:24: "./bin/nginx" can never match: write the whole path, or **/bin/nginx for any directory`},
 		{"a brace in a brace", withMatch(`{unit: "{a,{b}}"}`), `p:4:18: "{a,{b}}" has a brace inside a brace`},

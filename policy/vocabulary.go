@@ -3,7 +3,7 @@ package policy
 // Hows returns the ways in which an owner may be resolved: the values of
 // Owner.How and of the condition owner.
 func Hows() []string {
-	return []string{"process", "socket unit", "kernel", "container proxy", "other pid namespace", "denied", "raced"}
+	return []string{"process", "socket unit", "kernel", "container proxy", "other pid namespace", "denied", "raced", "io_uring", "unheld"}
 }
 
 // Authorities returns the reasons why a process may hold a privileged port:

@@ -89,23 +89,6 @@ func TestSteadyState(t *testing.T) {
 	}
 }
 
-func TestHeldBy(t *testing.T) {
-	tests := []struct {
-		reason  string
-		how     How
-		creator uint32
-		want    How
-	}{
-		{"the kernel's own", Kernel, 0, Kernel},
-		{"a user's, in an io_uring or under way", Kernel, 65534, NotResolved},
-		{"who may not look knows no more", Denied, 65534, Denied},
-	}
-	for _, tt := range tests {
-		if got := heldBy(tt.how, tt.creator); got != tt.want {
-			t.Errorf("%s: %q, want %q", tt.reason, got, tt.want)
-		}
-	}
-}
 
 // TestBeatWithNothingNew looks at everything again: it is the same snapshot.
 func TestBeatWithNothingNew(t *testing.T) {

@@ -21,6 +21,7 @@ type holding struct {
 	start uint64 // of the process, in clock ticks since boot; 0 where the way does not tell
 	exe   fileID // of its executable; zero where the way does not tell
 	space uint64 // inode of the socket's network namespace; 0 where the way does not tell
+	ring  bool   // fd is an io_uring, and the socket one of its registered files
 }
 
 // fileID tells one file from another.
@@ -92,6 +93,7 @@ type procWorker struct {
 	path   [32]byte
 	found  []holding
 	denied int
+	rings  bool // io_urings are wanted too, as holdings without an inode
 }
 
 // process adds what pid holds.
@@ -120,6 +122,9 @@ func (w *procWorker) process(proc int, pid int32, wanted map[uint64]bool) {
 			target, err := readLinkErr(dir, name, w.link[:])
 			refused = refused || errors.Is(err, fs.ErrPermission) // the directory may be open to whom its links are not
 			inode, ok := parseSocketLink(target)
+			if w.rings && string(target) == ringLink {
+				w.found = append(w.found, holding{pid: pid, fd: int32(fd), ring: true})
+			}
 			if !ok || !wanted[inode] || holds(w.found[mine:], inode) {
 				return
 			}

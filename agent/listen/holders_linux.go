@@ -44,6 +44,9 @@ func (e *engine) walk(ctx context.Context) error {
 			e.dump()
 		}
 	}
+	if err := e.askStrays(ctx); err != nil {
+		return err
+	}
 	e.assign()
 	if err := e.readHolders(ctx); err != nil {
 		return err
@@ -70,7 +73,7 @@ func (e *engine) settle(first bool) {
 			k.unsettled = first
 			kept := make([]holder, 0, len(k.holders))
 			for _, h := range k.holders {
-				if p := e.processes[h.pid]; h.pid == 0 || p != nil && p.owner.How != Raced && e.reader.stillHolds(h, uint64(k.row.Inode)) {
+				if p := e.processes[h.pid]; h.pid == 0 || p != nil && p.owner.How != Raced && (h.how == Ring || e.reader.stillHolds(h, uint64(k.row.Inode))) {
 					kept = append(kept, h)
 				}
 			}
@@ -111,15 +114,32 @@ func (e *engine) find(ctx context.Context) error {
 	if e.adopted() {
 		return e.find(ctx)
 	}
+	e.addRings()
+	e.index()
+	return nil
+}
+
+// index sorts what was found by socket.
+func (e *engine) index() {
 	slices.SortFunc(e.found, func(a, b holding) int {
-		return cmp.Or(cmp.Compare(a.inode, b.inode), cmp.Compare(a.pid, b.pid), cmp.Compare(a.fd, b.fd))
+		return cmp.Or(cmp.Compare(a.inode, b.inode), cmp.Compare(a.pid, b.pid), compareBool(a.ring, b.ring), cmp.Compare(a.fd, b.fd))
 	})
 	e.found = slices.CompactFunc(e.found, func(a, b holding) bool { return a.inode == b.inode && a.pid == b.pid })
 	e.first = make(map[uint64]int32, len(e.inodes))
 	for i := len(e.found) - 1; i >= 0; i-- {
 		e.first[e.found[i].inode] = int32(i)
 	}
-	return nil
+}
+
+// compareBool sorts false before true: a descriptor says more than an io_uring.
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
 }
 
 // adopted enters the namespaces that the walk came upon and nobody knew, and
@@ -211,7 +231,10 @@ func (e *engine) assign() {
 			start := len(all)
 			for _, h := range e.holdings(k) {
 				how := Process
-				if h.pid == 0 {
+				switch {
+				case h.ring:
+					how = Ring
+				case h.pid == 0:
 					how = OtherPIDSpace
 				}
 				all = append(all, holder{h.pid, h.fd, how})
@@ -220,8 +243,11 @@ func (e *engine) assign() {
 			again := false
 			if len(all) > start {
 				k.orphan = time.Time{}
+				if len(k.stray.rings) == 0 {
+					k.stray = stray{}
+				}
 			} else {
-				how := heldBy(e.nobody(), k.row.UID)
+				how := k.stray.holder(e.nobody(), k.row.UID)
 				if k.orphan.IsZero() {
 					k.orphan = now
 				}
@@ -253,15 +279,17 @@ func (e *engine) nobody() How {
 	}
 }
 
-// heldBy corrects what is said of a socket without a holder by the user that
-// opened it: the kernel's own are root's. A user's is held by something that
-// has no descriptor, the registered files of an io_uring or a message that is
-// under way, and by whom is not known.
-func heldBy(how How, creator uint32) How {
-	if how == Kernel && creator != 0 {
-		return NotResolved
+// holder says what holds a stray, where nobody is what is said of a socket
+// without a holder otherwise. What the kernel told counts; else its own are
+// those that root opened.
+func (s stray) holder(nobody How, creator uint32) How {
+	switch {
+	case s.how == Kernel:
+		return Kernel
+	case nobody == Kernel && (s.how == Unheld || creator != 0):
+		return Unheld
 	}
-	return how
+	return nobody
 }
 
 // initialPIDs reports whether every process of the host is visible from here.

@@ -201,7 +201,7 @@ func (e *engine) readInTurn(ctx context.Context, now time.Time) {
 // ownersOf returns the owners of a socket. The slices are shared between
 // sockets and snapshots, and never changed.
 func (e *engine) ownersOf(s *space, k *entry) []Owner {
-	if len(k.holders) == 1 && k.holders[0].pid != 0 {
+	if len(k.holders) == 1 && k.holders[0].how == Process {
 		if p := e.processes[k.holders[0].pid]; p != nil && p.owner.How != SocketUnit && !e.foreign(s, p) {
 			return p.alone
 		}
@@ -214,6 +214,10 @@ func (e *engine) ownersOf(s *space, k *entry) []Owner {
 			owners = append(owners, Owner{How: h.how})
 		case p == nil:
 			owners = append(owners, Owner{How: Raced, PID: int(h.pid)})
+		case h.how == Ring && p.owner.How != Raced:
+			o := e.inside(s, p)
+			o.How = Ring
+			owners = append(owners, o)
 		case p.owner.How == SocketUnit:
 			owners = append(owners, e.activation(e.inside(s, p), s, k))
 		default:
@@ -251,7 +255,7 @@ func (e *engine) inside(s *space, p *known) Owner {
 func inherit(owners []Owner) {
 	for i := range owners {
 		o := &owners[i]
-		if o.How != Process {
+		if o.How != Process && o.How != Ring {
 			continue
 		}
 		o.Inherits = answer(slices.ContainsFunc(owners, func(other Owner) bool {

@@ -224,6 +224,28 @@ func FuzzParseTable(f *testing.F) {
 	})
 }
 
+func TestParseRingFiles(t *testing.T) {
+	tests := []struct {
+		reason string
+		text   string
+		want   []uint64
+		told   bool
+	}{
+		{"as Linux 6.18 tells it", "SqThread:\t-1\nUserFiles:\t2\n    0: socket:[12]\n    1: /dev/null\nUserBufs:\t0\nPollList:\n", []uint64{12}, true},
+		{"files that were taken out again", "UserFiles:\t2\n    0: <none>\n    1: socket:[13]\n", []uint64{13}, true},
+		{"more than four digits of files", "UserFiles:\t200000\n123456: socket:[14]\n", []uint64{14}, true},
+		{"a buffer is no file", "UserFiles:\t0\nUserBufs:\t1\n    0: socket:[15]\n", nil, true},
+		{"busy: the kernel leaves the files out", "SqHead:\t0\nCqTail:\t0\n", nil, false},
+		{"the link of a file may hold a colon", "UserFiles:\t1\n    0: /tmp/a:socket:[16]\n", nil, true},
+	}
+	for _, tt := range tests {
+		got, told := parseRingFiles([]byte(tt.text))
+		if !slices.Equal(got, tt.want) || told != tt.told {
+			t.Errorf("%s: %v, %v; want %v, %v", tt.reason, got, told, tt.want, tt.told)
+		}
+	}
+}
+
 // FuzzParseProcess runs every decoder of what a process may influence.
 func FuzzParseProcess(f *testing.F) {
 	f.Add([]byte("10 (sshd) S 1 10 10 0 -1 4194560 1 0 0 0 5 6 0 0 20 0 1 0 987654 1000 10"))
@@ -231,6 +253,7 @@ func FuzzParseProcess(f *testing.F) {
 	f.Add([]byte("0::/system.slice/nginx.service\n"))
 	f.Add([]byte("socket:[12345]"))
 	f.Add([]byte("/usr/sbin/sshd\x00-D\x00"))
+	f.Add([]byte("UserFiles:\t1\n    0: socket:[12345]\nUserBufs:\t0\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		before := bytes.Clone(b)
 		_, _ = parseStat(b)
@@ -243,6 +266,7 @@ func FuzzParseProcess(f *testing.F) {
 		_, _ = parseBootOffset(b)
 		_ = numbers(b, func(int, []byte) {})
 		_, _ = parseSocketLink(b)
+		_, _ = parseRingFiles(b)
 		_ = parseCommandLine(b)
 		_, _ = parseBootTime(b)
 		_, _ = parsePortRange(b)

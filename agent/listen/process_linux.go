@@ -75,7 +75,11 @@ func (r *processReader) file(dir int, name string) ([]byte, error) {
 // holdsNow reports whether the descriptor still leads to the socket.
 func (r *processReader) holdsNow(dir int, h holding) bool {
 	path := append(appendNumber(append(r.path[:0], "fd/"...), int(h.fd)), 0)
-	inode, ok := parseSocketLink(readLinkAt(dir, path, r.link))
+	target := readLinkAt(dir, path, r.link)
+	if h.ring {
+		return string(target) == ringLink
+	}
+	inode, ok := parseSocketLink(target)
 	return ok && inode == h.inode
 }
 

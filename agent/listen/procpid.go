@@ -291,6 +291,31 @@ func parseSocketLink(target []byte) (inode uint64, ok bool) {
 	return inode, err == nil
 }
 
+// ringLink is the target of an io_uring's link in /proc/PID/fd.
+const ringLink = "anon_inode:[io_uring]"
+
+// parseRingFiles reads the inodes of the sockets among the registered files of
+// an io_uring from its fdinfo, where lines "NUMBER: socket:[INODE]" follow
+// "UserFiles: COUNT" (io_uring_show_fdinfo in io_uring/fdinfo.c). told is false
+// where the kernel left the files out.
+func parseRingFiles(b []byte) (inodes []uint64, told bool) {
+	for line := range bytes.Lines(b) {
+		name, value, ok := bytes.Cut(line, []byte(":"))
+		switch {
+		case !ok:
+		case string(name) == "UserFiles":
+			told = true
+		case told && len(name) > 0 && name[0] != ' ' && (name[0] < '0' || name[0] > '9'):
+			return inodes, told // the next part
+		case told:
+			if inode, ok := parseSocketLink(bytes.TrimSpace(value)); ok {
+				inodes = append(inodes, inode)
+			}
+		}
+	}
+	return inodes, told
+}
+
 var errPortRange = errors.New("no port range")
 
 // parsePortRange reads "32768\t60999\n", the form of

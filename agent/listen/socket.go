@@ -98,11 +98,13 @@ const (
 	OtherPIDSpace      // held by a process that this pid namespace cannot see
 	Denied             // held by a process that this user may not look into
 	Raced              // gone, or replaced by another process, before it could be read
+	Ring               // a process holds it as a registered file of an io_uring, without a descriptor
+	Unheld             // no process has a descriptor of it, and the kernel does not keep it: in a message under way, mapped, or under a call that has not returned
 	howCount       = iota
 )
 
 var howNames = [howCount]string{
-	"", "process", "socket unit", "kernel", "container proxy", "other pid namespace", "denied", "raced",
+	"", "process", "socket unit", "kernel", "container proxy", "other pid namespace", "denied", "raced", "io_uring", "unheld",
 }
 
 // String returns the words used in policies and output, "" for the zero value.
@@ -113,7 +115,7 @@ func (h How) String() string {
 	return howNames[h]
 }
 
-// Owner is one holder of a socket. Where How is not Process, SocketUnit or
+// Owner is one holder of a socket. Where How is not Process, SocketUnit, Ring or
 // ContainerProxy there is no process to tell of, and PID is 0. Empty strings
 // and zero times are unknown.
 type Owner struct {

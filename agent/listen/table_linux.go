@@ -24,6 +24,7 @@ type entry struct {
 	holders   []holder  // in a part of engine.holders; never changed
 	looked    bool      // whether its holders were looked for
 	orphan    time.Time // when there were none for the first time, zero if there were always some
+	stray     stray     // what is known of it while there are none
 	unsettled bool      // several, and some of them were not there at the walk before
 }
 
@@ -31,7 +32,7 @@ type entry struct {
 type holder struct {
 	pid int32
 	fd  int32 // a descriptor by which it holds the socket
-	how How   // Process: of pid; else why there is none
+	how How   // Process, Ring: of pid; else why there is none
 }
 
 // query is a question for one kind of socket.
