@@ -48,23 +48,47 @@ func Portable(ctx context.Context) (Snapshot, error) {
 		}
 	}
 	s.Sockets = withoutPhantoms(merge(sockets))
-	if r.denied > 0 {
-		s.Coverage.Gaps = append(s.Coverage.Gaps, Gap{
-			Source: "gopsutil", Hides: HidesOwners, Count: r.denied, Fix: elevate(),
-			Reason: "processes of other users cannot be read",
-		})
-	}
+	s.Coverage.Gaps = portableGaps(r.denied)
 	ns, gaps := hostNamespace(ctx)
 	s.Namespaces = []Namespace{ns}
 	s.Coverage.Gaps = append(s.Coverage.Gaps, gaps...)
 	return s, nil
 }
 
-func elevate() string {
-	if runtime.GOOS == "windows" {
-		return "run as an administrator, or as a service"
+// portableGaps says what gopsutil does not show: on every host what it was not
+// made for, and the owners that it was denied.
+func portableGaps(denied int) []Gap {
+	var instead string // a way that shows more
+	if runtime.GOOS == "linux" || runtime.GOOS == "windows" {
+		instead = "leave the source to portaudit (--source auto)"
 	}
-	return "run as root"
+	gaps := []Gap{{
+		Source: "gopsutil", Hides: HidesSockets, Fix: instead,
+		Reason: "it shows TCP and UDP alone, of one network namespace: no UDP-Lite, SCTP, DCCP, raw, packet or vsock sockets, none of containers",
+	}, {
+		Source: "gopsutil", Hides: HidesFacts, Fix: instead,
+		Reason: "it tells nothing of exposure, devices, units, containers, capabilities, packages, digests and parents",
+	}}
+	if denied > 0 {
+		g := Gap{Source: "gopsutil", Hides: HidesOwners, Count: denied, Fix: elevate(), Reason: "processes of other users cannot be read"}
+		if g.Fix == "" {
+			g.Reason = "some processes cannot be read, even by root"
+		}
+		gaps = append(gaps, g)
+	}
+	return gaps
+}
+
+// elevate says how to see more, "" if this process may see everything.
+func elevate() string {
+	switch {
+	case runtime.GOOS == "windows":
+		return "run as an administrator, or as a service"
+	case os.Geteuid() == 0:
+		return ""
+	default:
+		return "run as root"
+	}
 }
 
 // connectionsByProcess asks for each process of this network namespace in turn.
