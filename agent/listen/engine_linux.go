@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -27,7 +28,8 @@ import (
 type engine struct {
 	options  Options
 	root     string // where procfs is mounted
-	proc     int    // descriptor of root
+	proc     int    // descriptor of root, or of a clone of it
+	base     string // path of proc
 	boot     time.Time
 	finder   finder
 	triedBPF bool
@@ -68,10 +70,11 @@ type engine struct {
 	units          map[int32][]systemd.Unit // of each service manager that holds sockets
 	managerProblem string                   // why a unit is not named, "" if all are
 
-	blind      int   // processes whose network namespace could not be read
-	denied     int   // processes whose descriptors could not be read
-	hidden     bool  // whether processes of other users are hidden
-	gaps       []Gap // of this enumeration
+	covered    map[int32]bool // processes over whose directory in /proc something is mounted
+	blind      int            // processes whose network namespace could not be read
+	denied     int            // processes whose descriptors could not be read
+	hidden     bool           // whether processes of other users are hidden
+	gaps       []Gap          // of this enumeration
 	staticGaps []Gap
 	lastGaps   []Gap
 	notes      []Note // about queries
@@ -107,12 +110,12 @@ func open(o Options) (*Lister, error) {
 
 // openEngine prepares an engine that reads the procfs at root.
 func openEngine(o Options, root string) (*engine, error) {
-	proc, err := unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	proc, base, err := openProc(root)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w (is proc mounted there?)", root, err)
 	}
 	e := &engine{
-		options: o, root: root, proc: proc, queries: queries(), reader: newProcessReader(proc),
+		options: o, root: root, proc: proc, base: base, queries: queries(), reader: newProcessReader(proc),
 		spaces: map[uint64]*space{}, held: map[uint64]bool{}, refused: map[uint64]bool{}, placed: map[int32]uint64{},
 		units: map[int32][]systemd.Unit{}, hasher: newHasher(o), databases: map[fileID]*software.Database{}, tooLarge: map[fileID]bool{}, pending: map[int32]bool{},
 		processes: map[int32]*known{}, users: map[uint32]string{}, inodes: map[uint64]bool{},
@@ -124,6 +127,24 @@ func openEngine(o Options, root string) (*engine, error) {
 	}
 	return e, nil
 }
+
+// openProc opens procfs, and returns the path that leads to what was opened. If
+// it is this kernel's it is a clone of the mount (open_tree(2), Linux 5.2, with
+// CAP_SYS_ADMIN), without what is mounted in it: a mount over the directory of
+// a process is a way to hide it (MITRE ATT&CK T1564.013).
+func openProc(root string) (int, string, error) {
+	if root == procRoot {
+		proc, err := unix.OpenTree(unix.AT_FDCWD, root, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+		if err == nil {
+			return proc, fmt.Sprintf("%s/self/fd/%d", root, proc), nil
+		}
+	}
+	proc, err := unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	return proc, root, err
+}
+
+// cloned reports whether proc is a clone.
+func (e *engine) cloned() bool { return e.base != e.root }
 
 func (e *engine) begin() error {
 	b, err := os.ReadFile(e.root + "/stat")
@@ -259,6 +280,10 @@ func (e *engine) label(id uint64) string {
 
 // gap records a gap, once for each source.
 func (e *engine) gap(g Gap) {
+	if e.cloned() { // users know it by the path where it is mounted
+		g.Source = strings.ReplaceAll(g.Source, e.base, e.root)
+		g.Reason = strings.ReplaceAll(g.Reason, e.base, e.root)
+	}
 	same := func(other Gap) bool { return other.Source == g.Source && other.Hides == g.Hides }
 	if !slices.ContainsFunc(e.gaps, same) {
 		e.gaps = append(e.gaps, g)
@@ -294,6 +319,12 @@ func (e *engine) coverage() {
 			Source: "/proc/PID/fd", Hides: HidesOwners, Count: e.denied,
 			Reason: refusal("descriptors"),
 			Fix:    remedy("CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"),
+		})
+	}
+	if len(e.covered) > 0 && !e.cloned() {
+		e.gap(Gap{
+			Source: "/proc/PID", Hides: HidesOwners, Count: len(e.covered),
+			Reason: "something is mounted over the directories of processes, which hides them", Fix: remedy("CAP_SYS_ADMIN"),
 		})
 	}
 	if e.hidden {

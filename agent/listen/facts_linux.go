@@ -85,7 +85,7 @@ func (e *engine) programs(ctx context.Context, pids []int32, read []processFacts
 }
 
 // directory is that of a process in /proc.
-func (e *engine) directory(pid int32) string { return e.root + "/" + strconv.Itoa(int(pid)) }
+func (e *engine) directory(pid int32) string { return e.base + "/" + strconv.Itoa(int(pid)) }
 
 func programOf(p processFacts) program { return program{p.exe, p.root, p.owner.Executable} }
 
@@ -113,7 +113,7 @@ func (e *engine) packages(root fileID, pid int32, paths []string) map[string]sof
 	if db == nil {
 		path := "/"
 		if root != e.ownRoot {
-			path = e.root + "/" + strconv.Itoa(int(pid)) + "/root"
+			path = e.directory(pid) + "/root"
 		}
 		db = software.Open(path)
 		if root == e.ownRoot { // of another root the process that leads to it may end

@@ -270,7 +270,7 @@ func (e *engine) assign() {
 // nobody says why no process was found that holds a socket.
 func (e *engine) nobody() How {
 	switch {
-	case e.denied > 0 || e.hidden:
+	case e.denied > 0 || e.hidden || len(e.covered) > 0 && !e.cloned():
 		return Denied
 	case !e.finder.everywhere() && !e.initialPIDs():
 		return OtherPIDSpace

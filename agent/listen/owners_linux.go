@@ -29,7 +29,7 @@ func (e *engine) readHolders(ctx context.Context) error {
 		if p != nil && p.walk == e.audit {
 			continue
 		}
-		if p != nil && e.same(p, h) {
+		if p != nil && p.owner.Concealed == e.concealed(h.pid) && e.same(p, h) {
 			p.walk = e.audit
 			continue
 		}
@@ -99,6 +99,10 @@ func (e *engine) keep(ctx context.Context, pids []int32, read []processFacts, no
 	ancestors := map[int][]Ancestor{}
 	for i, p := range read {
 		o := &p.owner
+		if o.Concealed = e.concealed(pids[i]); o.Concealed == Yes && !e.cloned() {
+			p = processFacts{owner: Owner{How: Denied, PID: int(pids[i]), Concealed: Yes}}
+			o = &p.owner
+		}
 		if o.UID.Known {
 			o.User = e.userName(o.UID.ID)
 		}
@@ -125,6 +129,15 @@ func (e *engine) keep(ctx context.Context, pids []int32, read []processFacts, no
 			e.changed = true
 		}
 	}
+}
+
+// concealed reports whether something is mounted over the directory of a
+// process in /proc.
+func (e *engine) concealed(pid int32) Answer {
+	if e.root != procRoot {
+		return Unknown
+	}
+	return answer(e.covered[pid])
 }
 
 // maxParents bounds the chain of parents.

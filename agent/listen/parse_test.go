@@ -2,6 +2,7 @@ package listen
 
 import (
 	"bytes"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -224,6 +225,21 @@ func FuzzParseTable(f *testing.F) {
 	})
 }
 
+func TestParseProcessMounts(t *testing.T) {
+	const text = `22 1 0:21 / /proc rw,nosuid - proc proc rw
+30 22 0:35 / /proc/sys/fs/binfmt_misc rw - binfmt_misc binfmt_misc rw
+31 22 0:36 / /proc/1234 rw - tmpfs none rw
+32 22 0:21 /1 /proc/77/fd rw - proc proc rw
+33 22 0:37 / /proc/0 rw - tmpfs none rw
+34 22 0:38 / /procfs/99 rw - tmpfs none rw
+35 22 0:39 / /proc/99999999999 rw - tmpfs none rw
+short /proc/5
+`
+	if got, want := parseProcessMounts([]byte(text), "/proc"), (map[int32]bool{1234: true, 77: true}); !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
 func TestParseRingFiles(t *testing.T) {
 	tests := []struct {
 		reason string
@@ -261,6 +277,7 @@ func FuzzParseProcess(f *testing.F) {
 		_ = parseCgroup(b)
 		_, _ = parseLoginUID(b)
 		_ = parseNamespaceMounts(b)
+		_ = parseProcessMounts(b, "/proc")
 		_, _ = parseProtocolSockets(b, "TCP")
 		_ = parseLastProcess(b)
 		_, _ = parseBootOffset(b)

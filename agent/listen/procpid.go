@@ -251,6 +251,30 @@ func parseNamespaceMounts(b []byte) []namespaceMount {
 	return mounts
 }
 
+// parseProcessMounts returns the processes over whose directory in the procfs at
+// root, or a part of it, something is mounted, by /proc/PID/mountinfo.
+func parseProcessMounts(b []byte, root string) map[int32]bool {
+	var pids map[int32]bool
+	for line := range bytes.Lines(b) {
+		f := bytes.Fields(line)
+		if len(f) < 5 {
+			continue
+		}
+		rest, ok := bytes.CutPrefix(f[4], []byte(root+"/"))
+		if !ok {
+			continue
+		}
+		digits, _, _ := bytes.Cut(rest, []byte("/"))
+		if pid, err := strconv.ParseInt(string(digits), 10, 32); err == nil && pid > 0 {
+			if pids == nil {
+				pids = map[int32]bool{}
+			}
+			pids[int32(pid)] = true
+		}
+	}
+	return pids
+}
+
 // unescapeMount undoes the octal escapes of space, tab, newline and backslash
 // (mangle_path in fs/seq_file.c).
 func unescapeMount(b []byte) string {

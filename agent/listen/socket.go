@@ -130,6 +130,7 @@ type Owner struct {
 	Deleted       Answer // the running file has no name on disk any more
 	Replaced      Answer // deleted, and another file has taken its path
 	Memory        Answer // the running file never had a name on disk: memfd_create(2)
+	Concealed     Answer // something is mounted over the process's directory in /proc, which hides it from other tools
 	WorldWritable Answer // every user may write to the file or into a directory above it
 	SHA256        [32]byte
 	Package       Package  // which package brought the file; zero if none did or it is unknown

@@ -211,13 +211,17 @@ func (e *engine) discover() error {
 			found[id] = true
 		}
 	}
-	for _, m := range e.mounts() {
+	mounts := e.mounts()
+	for _, m := range parseNamespaceMounts(mounts) {
 		found[m.id] = true
 		if s := e.spaces[m.id]; s == nil {
 			e.add(&space{id: m.id, path: m.path, rules: Namespace{Label: m.label()}})
 		} else if !s.own {
 			s.path, s.rules.Label = m.path, m.label()
 		}
+	}
+	if e.root == procRoot {
+		e.covered = parseProcessMounts(mounts, procRoot)
 	}
 	for id, s := range e.spaces {
 		if !found[id] && !e.held[id] {
@@ -249,9 +253,9 @@ func (e *engine) place(pid int32) uint64 {
 	if s.pid == 0 && id != e.self {
 		s.pid = pid
 		if !s.own && s.path == "" {
-			s.path = e.root + "/" + strconv.Itoa(int(pid)) + "/ns/net"
+			s.path = e.directory(pid) + "/ns/net"
 		}
-		if b, err := os.ReadFile(e.root + "/" + strconv.Itoa(int(pid)) + "/cgroup"); err == nil {
+		if b, err := os.ReadFile(e.directory(pid) + "/cgroup"); err == nil {
 			s.rules.Container = parseCgroup(b).container
 		}
 	}
@@ -329,7 +333,7 @@ func (e *engine) findPath(s *space) {
 		return
 	}
 	for _, pid := range e.pids {
-		path := e.root + "/" + strconv.Itoa(int(pid)) + "/ns/net"
+		path := e.directory(pid) + "/ns/net"
 		if target, err := os.Readlink(path); err == nil {
 			if id, ok := parseNamespaceLink([]byte(target)); ok && id == s.id {
 				s.path, s.pid = path, pid
@@ -410,11 +414,11 @@ func (e *engine) adopt(id uint64, h holding) error {
 	return nil
 }
 
-// mounts returns the network namespaces that are mounted.
-func (e *engine) mounts() []namespaceMount {
+// mounts returns what is mounted where, nothing where that cannot be read.
+func (e *engine) mounts() []byte {
 	b, err := os.ReadFile(e.root + "/self/mountinfo")
 	if err != nil {
 		return nil
 	}
-	return parseNamespaceMounts(b)
+	return b
 }

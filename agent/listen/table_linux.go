@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"strconv"
 	"time"
 
 	"github.com/portaudit/portaudit/agent/listen/sockdiag"
@@ -233,7 +232,7 @@ const fromTable = 1 << 63
 func (e *engine) readTable(s *space, q query) (fresh bool) {
 	path := e.root + "/self/net/" + q.table
 	if s.pid != 0 {
-		path = e.root + "/" + strconv.Itoa(int(s.pid)) + "/net/" + q.table
+		path = e.directory(s.pid) + "/net/" + q.table
 	}
 	rows, err := readTable(path, q.transport)
 	if errors.Is(err, fs.ErrNotExist) {
