@@ -67,7 +67,7 @@ func suspects(r listen.CrossReport) []suspect {
 		}
 		s.Finding = Finding{
 			Rule: policy.BoundPort, Severity: policy.Low.String(),
-			Message: fmt.Sprintf("%s has %s and does not listen there.", OwnersText(s.Owners, OwnerText), s.endpoint()),
+			Message: fmt.Sprintf("%s is bound and does not listen. It is held by %s.", s.endpoint(), OwnersText(s.Owners, OwnerText)),
 			Why:     "It can begin to listen at any moment, and keeps the port from others until then. Most tools do not show such a socket.",
 			Fix:     "Find out what the program has the port for; end it if nobody knows.",
 		}
@@ -116,7 +116,7 @@ func crossDiff(before map[string]suspect, r listen.CrossReport) (map[string]susp
 		switch _, here := after[id]; {
 		case here:
 			after[id] = before[id] // as it was raised
-		case len(r.Gaps) > 0:
+		case slices.ContainsFunc(r.Gaps, func(g listen.Gap) bool { return g.Hides == listen.HidesSockets }):
 			after[id] = before[id]
 		default:
 			events = append(events, before[id].event(audit.FindingCleared, "no longer: "+before[id].Finding.Message))

@@ -57,8 +57,8 @@ func TestCrossChecked(t *testing.T) {
 	}
 	want := []string{
 		"critical hidden-port tcp *:53: tcp *:53 shows in a and not in b, three times in a row.",
-		"low bound-port net:[7] tcp 10.0.0.1:9: unknown has net:[7] tcp 10.0.0.1:9 and does not listen there.",
-		"low bound-port tcp [::1]:80: x (pid 7, user u) has tcp [::1]:80 and does not listen there.",
+		"low bound-port net:[7] tcp 10.0.0.1:9: net:[7] tcp 10.0.0.1:9 is bound and does not listen. It is held by unknown.",
+		"low bound-port tcp [::1]:80: tcp [::1]:80 is bound and does not listen. It is held by x (pid 7, user u).",
 	}
 	if !slices.Equal(found, want) {
 		t.Errorf("findings are\n%s\nwant\n%s", strings.Join(found, "\n"), strings.Join(want, "\n"))

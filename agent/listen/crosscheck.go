@@ -46,8 +46,8 @@ const bindProbe = "bind"
 
 // CrossOptions say how thorough a cross-check is.
 type CrossOptions struct {
-	// Probe tries to bind every port of TCP and UDP of this process's network
-	// namespace. It never connects and never listens, but holds each port for
+	// Probe tries to bind every port of TCP and UDP, in every network namespace
+	// that can be entered. It never connects and never listens, but holds each port for
 	// some microseconds, in which a service that starts could miss it.
 	Probe bool
 }
@@ -104,6 +104,13 @@ func compareViews(ctx context.Context, views []view) (CrossReport, error) {
 // disagreements returns what some views show and others, which would, do not.
 func disagreements(views []view, seen []map[Endpoint]bool) map[Endpoint]Discrepancy {
 	found := map[Endpoint]Discrepancy{}
+	anywhere := make([]map[Endpoint]bool, len(views)) // what each view shows, without addresses
+	for i, shown := range seen {
+		anywhere[i] = make(map[Endpoint]bool, len(shown))
+		for e := range shown {
+			anywhere[i][e.anywhere()] = true
+		}
+	}
 	for _, shown := range seen {
 		for e := range shown {
 			if _, done := found[e]; done {
@@ -112,7 +119,8 @@ func disagreements(views []view, seen []map[Endpoint]bool) map[Endpoint]Discrepa
 			d := Discrepancy{Endpoint: e}
 			for j, v := range views {
 				switch {
-				case shows(seen[j], e):
+				// A view that tells no address has it under any.
+				case seen[j][e], seen[j][e.anywhere()], !e.Address.IsValid() && anywhere[j][e]:
 					d.Shown = append(d.Shown, v.name)
 				case v.covers(e):
 					d.Missing = append(d.Missing, v.name)
@@ -127,28 +135,16 @@ func disagreements(views []view, seen []map[Endpoint]bool) map[Endpoint]Discrepa
 	// the port is told of once.
 	for e := range found {
 		if e.Address.IsValid() {
-			delete(found, Endpoint{Namespace: e.Namespace, Transport: e.Transport, Port: e.Port})
+			delete(found, e.anywhere())
 		}
 	}
 	return found
 }
 
-// shows reports whether a view has the endpoint; one that tells no address is
-// there under any.
-func shows(seen map[Endpoint]bool, e Endpoint) bool {
-	if seen[e] {
-		return true
-	}
-	if e.Address.IsValid() {
-		e.Address = netip.Addr{}
-		return seen[e]
-	}
-	for other := range seen {
-		if other.Namespace == e.Namespace && other.Transport == e.Transport && other.Port == e.Port {
-			return true
-		}
-	}
-	return false
+// anywhere returns the endpoint without its address.
+func (e Endpoint) anywhere() Endpoint {
+	e.Address = netip.Addr{}
+	return e
 }
 
 func compareEndpoints(a, b Endpoint) int {

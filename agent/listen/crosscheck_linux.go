@@ -4,15 +4,29 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/portaudit/portaudit/agent/listen/sockdiag"
-	"github.com/portaudit/portaudit/agent/listen/walk"
 	"github.com/portaudit/portaudit/registry"
 )
+
+// crossCheckAlone returns a cross-check that opens what it needs, for a way that
+// has but one view.
+func crossCheckAlone(o Options) func(context.Context, CrossOptions) (CrossReport, error) {
+	o.Way = Auto
+	return func(ctx context.Context, c CrossOptions) (CrossReport, error) {
+		e, err := openEngine(o, procRoot)
+		if err != nil {
+			return CrossReport{}, err
+		}
+		r, err := e.crossCheck(ctx, c)
+		return r, errors.Join(err, e.close())
+	}
+}
 
 // crossCheck compares what the kernel tells of listening sockets in different
 // ways: code that hides a port, in a library or in the kernel, seldom hides it
@@ -31,6 +45,12 @@ func (e *engine) crossCheck(ctx context.Context, o CrossOptions) (CrossReport, e
 	r, err := compareViews(ctx, e.views())
 	if err != nil {
 		return CrossReport{}, err
+	}
+	if _, ok := e.finder.(*bpfFinder); !ok {
+		r.Gaps = append(r.Gaps, Gap{
+			Source: "descriptors", Reason: "the descriptors of processes were not compared: only a BPF iterator sees them past /proc; owners are found " + e.wayNote.Text,
+			Hides: HidesOwners, Fix: remedy("CAP_BPF and CAP_PERFMON"),
+		})
 	}
 	if r.Bound, err = e.stillBound(ctx, before); err != nil {
 		return CrossReport{}, err
@@ -58,41 +78,9 @@ func (e *engine) views() []view {
 		{"/proc/net", func(ctx context.Context) (map[Endpoint]bool, []Gap, error) { return e.seeTables(ctx, blind) }, covers},
 	}
 	if f, ok := e.finder.(*bpfFinder); ok {
-		see := func(ctx context.Context) (map[Endpoint]bool, []Gap, error) { return e.seeDescriptors(ctx, f) }
-		// A socket of the kernel's own has no descriptor, so none is missing here.
-		views = append(views, view{"descriptors", see, func(Endpoint) bool { return false }})
+		views = append(views, e.descriptorViews(f)...)
 	}
 	return views
-}
-
-// seeDescriptors shows the sockets to which a descriptor of a process leads. A
-// walk tells no addresses.
-func (e *engine) seeDescriptors(ctx context.Context, f *bpfFinder) (map[Endpoint]bool, []Gap, error) {
-	seen := map[Endpoint]bool{}
-	err := f.walker.Walk(ctx, func(r *walk.Row) {
-		at := Endpoint{Port: registry.Port(r.Port)}
-		switch {
-		case r.Family != unix.AF_INET && r.Family != unix.AF_INET6:
-			return
-		case r.Type == unix.SOCK_STREAM && r.State == stateListen:
-			at.Transport = registry.TCP // Multipath TCP is one of them, SCTP is told apart below
-		case r.Type == unix.SOCK_DGRAM && r.State == stateClose:
-			at.Transport = registry.UDP
-		default:
-			return
-		}
-		switch r.Protocol {
-		case unix.IPPROTO_UDPLITE:
-			at.Transport = registry.UDPLite
-		case unix.IPPROTO_SCTP:
-			return // its states are its own
-		}
-		if s := e.spaces[uint64(r.Namespace)]; s != nil {
-			at.Namespace = s.rules.Label
-			seen[at] = true
-		}
-	})
-	return seen, nil, err
 }
 
 // seeDiag shows what sock_diag tells, and adds the namespaces of which it does
@@ -233,13 +221,10 @@ func (e *engine) stillBound(ctx context.Context, before map[boundKey]bool) ([]Bo
 		b := Bound{Endpoint: key.at}
 		for _, h := range holdings {
 			if h.inode == key.inode {
-				o := e.reader.read(h).owner
-				if o.UID.Known {
-					o.User = e.userName(o.UID.ID)
-				}
-				b.Owners = append(b.Owners, o)
+				b.Owners = append(b.Owners, e.ownerNow(h))
 			}
 		}
+		b.Owners = distinctOwners(b.Owners)
 		if len(b.Owners) == 0 && denied > 0 {
 			b.Owners = []Owner{{How: Denied}}
 		}
@@ -249,36 +234,73 @@ func (e *engine) stillBound(ctx context.Context, before map[boundKey]bool) ([]Bo
 	return list, nil
 }
 
-// probe tries every port of this process's network namespace. One that is in
-// use and in no table, three times, is reported.
+// ownerNow reads who holds a socket at this moment.
+func (e *engine) ownerNow(h holding) Owner {
+	o := e.reader.read(h).owner
+	if o.UID.Known {
+		o.User = e.userName(o.UID.ID)
+	}
+	if o.Start != 0 {
+		o.Started = e.boot.Add(ticks(o.Start))
+	}
+	return o
+}
+
+// probe tries every port of every network namespace that could be entered. One
+// that is in use and in no table, three times, is reported.
 func (e *engine) probe(ctx context.Context, r *CrossReport) error {
 	r.Views = append(r.Views, bindProbe)
-	for _, t := range [...]registry.Transport{registry.TCP, registry.UDP} {
-		suspects, denied, err := e.inUse(ctx, t, everyPort())
-		if err != nil {
+	spaces := slices.SortedFunc(maps.Values(e.spaces), func(a, b *space) int { return compareLabels(a.rules.Label, b.rules.Label) })
+	for _, s := range spaces {
+		if s.conn == nil {
+			r.Gaps = append(r.Gaps, Gap{
+				Source: "bind in " + s.rules.Label, Hides: HidesSockets,
+				Reason: "without sock_diag a port in use cannot be told from a hidden one", Fix: remedy("CAP_SYS_ADMIN"),
+			})
+			continue
+		}
+		for _, t := range [...]registry.Transport{registry.TCP, registry.UDP} {
+			err := s.inside(func() error { return e.probeInside(ctx, s, t, r) })
+			switch {
+			case ctx.Err() != nil:
+				return ctx.Err()
+			case err != nil && s.own:
+				return err
+			case err != nil: // it has vanished, or is of another kind of user
+				r.Gaps = append(r.Gaps, Gap{Source: "bind " + t.String() + " in " + s.rules.Label, Reason: err.Error(), Hides: HidesSockets})
+			}
+		}
+	}
+	return nil
+}
+
+// probeInside tries every port of one transport in a thread that is in the
+// namespace.
+func (e *engine) probeInside(ctx context.Context, s *space, t registry.Transport, r *CrossReport) error {
+	suspects, denied, err := inUse(ctx, t, everyPort())
+	if err != nil {
+		return err
+	}
+	r.Probed += 65535 - denied
+	if denied > 0 {
+		r.Gaps = append(r.Gaps, Gap{
+			Source: "bind " + t.String() + " in " + s.rules.Label, Hides: HidesSockets, Count: denied,
+			Reason: t.String() + " ports that need a privilege could not be tried", Fix: remedy("CAP_NET_BIND_SERVICE"),
+		})
+	}
+	for look := 0; look < crossLooks && len(suspects) > 0; look++ {
+		if suspects, err = unexplained(s, t, suspects); err != nil {
 			return err
 		}
-		r.Probed += 65535 - denied
-		if denied > 0 {
-			r.Gaps = append(r.Gaps, Gap{
-				Source: "bind " + t.String(), Hides: HidesSockets, Count: denied,
-				Reason: t.String() + " ports that need a privilege could not be tried", Fix: remedy("CAP_NET_BIND_SERVICE"),
-			})
+		if suspects, _, err = inUse(ctx, t, suspects); err != nil {
+			return err
 		}
-		for look := 0; look < crossLooks && len(suspects) > 0; look++ {
-			if suspects, err = e.unexplained(t, suspects); err != nil {
-				return err
-			}
-			if suspects, _, err = e.inUse(ctx, t, suspects); err != nil {
-				return err
-			}
-		}
-		for _, p := range suspects {
-			r.Discrepancies = append(r.Discrepancies, Discrepancy{
-				Endpoint: Endpoint{Namespace: e.spaces[e.self].rules.Label, Transport: t, Port: p},
-				Shown:    []string{bindProbe}, Missing: []string{"sock_diag"},
-			})
-		}
+	}
+	for _, p := range suspects {
+		r.Discrepancies = append(r.Discrepancies, Discrepancy{
+			Endpoint: Endpoint{Namespace: s.rules.Label, Transport: t, Port: p},
+			Shown:    []string{bindProbe}, Missing: []string{"sock_diag"},
+		})
 	}
 	return nil
 }
@@ -293,7 +315,7 @@ func everyPort() []registry.Port {
 
 // inUse returns the ports that cannot be bound on the wildcard address because
 // something has them, and how many this process may not try.
-func (e *engine) inUse(ctx context.Context, t registry.Transport, ports []registry.Port) (used []registry.Port, denied int, err error) {
+func inUse(ctx context.Context, t registry.Transport, ports []registry.Port) (used []registry.Port, denied int, err error) {
 	for _, p := range ports {
 		if err := ctx.Err(); err != nil {
 			return nil, 0, err
@@ -340,15 +362,12 @@ func tryBind(t registry.Transport, p registry.Port) error {
 	return unix.Bind(fd, address)
 }
 
-// unexplained returns the ports that no socket in any state has, by sock_diag.
-func (e *engine) unexplained(t registry.Transport, ports []registry.Port) ([]registry.Port, error) {
+// unexplained returns the ports that no socket of the namespace has, in any
+// state, by sock_diag.
+func unexplained(s *space, t registry.Transport, ports []registry.Port) ([]registry.Port, error) {
 	protocol := uint16(sockdiag.TCP)
 	if t == registry.UDP {
 		protocol = sockdiag.UDP
-	}
-	s := e.spaces[e.self]
-	if s.conn == nil {
-		return nil, errors.New("without sock_diag a port in use cannot be told from a hidden one")
 	}
 	has := map[registry.Port]bool{}
 	for _, family := range [...]uint8{sockdiag.Inet, sockdiag.Inet6} {

@@ -89,7 +89,6 @@ func TestSteadyState(t *testing.T) {
 	}
 }
 
-
 // TestBeatWithNothingNew looks at everything again: it is the same snapshot.
 func TestBeatWithNothingNew(t *testing.T) {
 	listenTCP(t, "tcp4", "127.0.0.1:0")

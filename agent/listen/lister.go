@@ -78,7 +78,7 @@ func Open(o Options) (*Lister, error) {
 		o.MaxDigest = DefaultMaxDigest
 	}
 	if o.Way == Gopsutil {
-		return &Lister{list: Portable, close: func() error { return nil }}, nil
+		return &Lister{list: Portable, cross: crossCheckAlone(o), close: func() error { return nil }}, nil
 	}
 	return open(o)
 }

@@ -2,6 +2,8 @@
 
 package listen
 
+import "context"
+
 import "fmt"
 
 // open returns the one way that this platform has.
@@ -11,3 +13,6 @@ func open(o Options) (*Lister, error) {
 	}
 	return &Lister{list: list, close: func() error { return nil }}, nil
 }
+
+// crossCheckAlone returns nil: there is one view only.
+func crossCheckAlone(Options) func(context.Context, CrossOptions) (CrossReport, error) { return nil }
