@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -47,6 +48,12 @@ func authorityChild(mode string) error {
 	if mode == "hold" { // has its socket from before execve(2), or from its parent
 		return wait()
 	}
+	if mode == "receive" {
+		if err := receive(3); err != nil {
+			return err
+		}
+		return wait()
+	}
 	_, port, _ := strings.Cut(mode, " ")
 	l, err := net.Listen("tcp4", "127.0.0.1:"+port)
 	if err != nil {
@@ -78,8 +85,53 @@ func authorityChild(mode string) error {
 		if err := child.Start(); err != nil {
 			return err
 		}
+	case "hand": // the socket, to a process without rights, by a message, and close it
+		if err := hand(int(file.Fd())); err != nil {
+			return err
+		}
+		if err := errors.Join(file.Close(), l.Close()); err != nil {
+			return err
+		}
 	}
 	return wait()
+}
+
+// hand starts a process of nobody's and sends it a descriptor.
+func hand(fd int) error {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	taker := exec.Command("/proc/self/exe")
+	taker.Env = []string{childMode + "=receive"}
+	taker.ExtraFiles = []*os.File{os.NewFile(uintptr(pair[1]), "pair")}
+	taker.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	taker.Stdin = os.Stdin
+	out, err := taker.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := taker.Start(); err != nil {
+		return err
+	}
+	if err := unix.Sendmsg(pair[0], []byte{0}, unix.UnixRights(fd), nil, 0); err != nil {
+		return err
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if line != "ready\n" {
+		return fmt.Errorf("the process that receives says %q, %w", line, err)
+	}
+	return nil
+}
+
+// receive takes a descriptor from a message.
+func receive(fd int) error {
+	rights := make([]byte, unix.CmsgSpace(4))
+	_, n, _, _, err := unix.Recvmsg(fd, make([]byte, 1), rights, 0)
+	if err == nil && n == 0 {
+		err = errors.New("the message brings no descriptor")
+	}
+	return err
 }
 
 // TestAuthorityOfProcesses proves each reason for which a process may hold a privileged
@@ -95,9 +147,11 @@ func TestAuthorityOfProcesses(t *testing.T) {
 		as           *syscall.SysProcAttr
 		shell        string // run before, in the child's namespaces
 		want         string
+		handed       bool // to another process
 	}{
 		{reason: "root that keeps its rights", mode: "keep 81", as: &syscall.SysProcAttr{}, want: "root"},
 		{reason: "root that gave its rights up", mode: "drop 82", as: &syscall.SysProcAttr{}, want: "creator-root"},
+		{reason: "a user that was handed the socket of root", mode: "hand 88", as: &syscall.SysProcAttr{}, want: "creator-root", handed: true},
 		{reason: "a user with the capability", mode: "keep 83", want: "capability",
 			as: &syscall.SysProcAttr{Credential: asNobody, AmbientCaps: []uintptr{unix.CAP_NET_BIND_SERVICE}}},
 		{reason: "a namespace without privileged ports", mode: "keep 84", want: "sysctl",
@@ -120,7 +174,7 @@ func TestAuthorityOfProcesses(t *testing.T) {
 			var port registry.Port
 			_, _ = fmt.Sscan(strings.Fields(tt.mode)[1], &port)
 			i := slices.IndexFunc(s.Sockets, func(k listen.Socket) bool {
-				return k.Port == port && slices.ContainsFunc(k.Owners, func(o listen.Owner) bool { return o.PID == pid })
+				return k.Port == port && slices.ContainsFunc(k.Owners, func(o listen.Owner) bool { return o.PID == pid }) != tt.handed
 			})
 			if i < 0 {
 				t.Fatalf("process %d on port %d is not in the snapshot", pid, port)

@@ -424,7 +424,7 @@ func privilegeSentence(l agent.Listener) string {
 	}
 	why := map[string]string{
 		"root":           "an owner is root",
-		"creator-root":   "root opened it, and its owner has given root up since",
+		"creator-root":   "root opened it, and its owner is not root: it gave root up since, or was handed the socket",
 		"capability":     "an owner holds CAP_NET_BIND_SERVICE",
 		"user namespace": "an owner may do so in its user namespace, which owns the network namespace",
 		"inherited":      "root or the service manager opened it and passed it on",
