@@ -44,6 +44,7 @@ func (e *engine) walk(ctx context.Context) error {
 			e.dump()
 		}
 	}
+	e.trust()
 	if err := e.askStrays(ctx); err != nil {
 		return err
 	}
@@ -210,11 +211,8 @@ func (e *engine) holdings(k *entry) []holding {
 	return e.found[i:j]
 }
 
-// assign gives each socket its holders.
-func (e *engine) assign() {
-	now := time.Now()
-	all := make([]holder, 0, len(e.found))
-	clear(e.held)
+// trust notes how far a socket without a holder can be believed to have none.
+func (e *engine) trust() {
 	if e.finder.everywhere() && e.ownerless() {
 		// A walk in the kernel does not ask the processes, but a host that hides
 		// one from root may hide it from BPF too, and then a socket without a
@@ -223,6 +221,13 @@ func (e *engine) assign() {
 		// (PTRACE_MODE_READ_FSCREDS in fs/proc).
 		e.denied = e.blind
 	}
+}
+
+// assign gives each socket its holders.
+func (e *engine) assign() {
+	now := time.Now()
+	all := make([]holder, 0, len(e.found))
+	clear(e.held)
 	for _, s := range e.spaces {
 		for _, k := range s.known {
 			if !e.inodes[uint64(k.row.Inode)] {

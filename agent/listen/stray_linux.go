@@ -31,6 +31,9 @@ const maxRingFile = 4 << 20
 // answer holds for readAgain: on a host with none that is unexplained it costs
 // nothing.
 func (e *engine) askStrays(ctx context.Context) error {
+	if e.options.Once && e.nobody() == Denied {
+		return nil // somebody waits, and more than that some process may hold them is seldom learned
+	}
 	now := time.Now()
 	lost := map[*space][]*entry{}
 	inodes := map[uint64]bool{}

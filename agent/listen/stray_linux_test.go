@@ -222,12 +222,13 @@ func TestKernelSocket(t *testing.T) {
 	if _, complaint := start(t, cmd); len(complaint) > 0 {
 		t.Skipf("this host makes no vxlan device: %q", complaint)
 	}
-	s := snapshotOf(t, openTest(t, Options{Way: BPF, Once: true}))
+	e := openTest(t, Options{Way: BPF})
+	s := snapshotOf(t, e)
 	i := slices.IndexFunc(s.Sockets, func(k Socket) bool { return k.Transport == registry.UDP && k.Port == 4789 })
 	if i < 0 {
 		t.Fatal("the vxlan port is not in the snapshot")
 	}
-	if owners := s.Sockets[i].Owners; len(owners) != 1 || owners[0].How != Kernel {
+	if _, owners := strayOf(t, e, s.Sockets[i].inodes[0]); len(owners) != 1 || owners[0].How != Kernel {
 		t.Errorf("its owners are %+v, want the kernel", owners)
 	}
 }
