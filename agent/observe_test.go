@@ -145,7 +145,7 @@ func TestOwnerOf(t *testing.T) {
 	const yes, no = listen.Yes, listen.No
 	o := listen.Owner{
 		How: listen.Process, PID: 7, Parent: 2, Parents: []listen.Ancestor{{PID: 2, Command: "sh\n"}, {PID: 1, Command: "init"}}, Executable: "/bin/x",
-		Deleted: yes, Replaced: no, Memory: yes, SHA256: [32]byte{0xab}, Package: listen.Package{Manager: "dpkg", Name: "x", Version: "1-2"},
+		Deleted: yes, Replaced: no, Memory: yes, Concealed: yes, SHA256: [32]byte{0xab}, Package: listen.Package{Manager: "dpkg", Name: "x", Version: "1-2"},
 		Command: "x", User: "u", UID: uid(1), Login: uid(1000), Cgroup: "/a\x1b", Services: []string{"Dnscache"}, Elevated: no,
 		Integrity: "high", Effective: 1<<13 | 1<<10, Permitted: 1<<41 - 1, BindCapability: yes, NamespaceOwner: no, Inherits: yes,
 	}
@@ -156,7 +156,7 @@ func TestOwnerOf(t *testing.T) {
 	document = newOwnerships(false, true).of([]listen.Owner{o}).documents
 	pid, parent, user, login, isTrue, isFalse := 7, 2, uint32(1), uint32(1000), true, false
 	want := audit.Owner{
-		PID: &pid, Executable: "/bin/x", Deleted: &isTrue, Replaced: &isFalse, Memory: true, SHA256: "ab" + strings.Repeat("0", 62),
+		PID: &pid, Executable: "/bin/x", Deleted: &isTrue, Replaced: &isFalse, Memory: true, Concealed: true, SHA256: "ab" + strings.Repeat("0", 62),
 		Package: &audit.Package{Manager: "dpkg", Name: "x", Version: "1-2"}, Command: "x", User: "u", UID: &user, How: "process",
 		Parent: &parent, Services: []string{"Dnscache"},
 		OwnerDetail: &audit.OwnerDetail{

@@ -62,13 +62,17 @@ func policyOwner(o listen.Owner) policy.Owner {
 	if o.Replaced == listen.Yes {
 		deleted = policy.No // an upgrade: the program is there, in a newer version
 	}
+	if o.Memory == listen.Yes {
+		deleted = policy.No // it never was on disk, which is a fact of its own
+	}
 	unit := o.Unit
 	if unit == "" && len(o.Services) == 1 {
 		unit = o.Services[0] // of several it is not known which one has the socket
 	}
 	return policy.Owner{
 		How: o.How.String(), User: o.User, Root: root(o), Executable: o.Executable,
-		Deleted: deleted, WorldWritable: policyAnswer(o.WorldWritable), Unit: unit,
+		Deleted: deleted, Memory: policyAnswer(o.Memory), Concealed: policyAnswer(o.Concealed),
+		WorldWritable: policyAnswer(o.WorldWritable), Unit: unit,
 	}
 }
 
@@ -77,7 +81,7 @@ func policyOwner(o listen.Owner) policy.Owner {
 func ownerOf(o listen.Owner, commandLines bool) audit.Owner {
 	owner := audit.Owner{
 		Executable: audit.Visible(o.Executable), Command: audit.Visible(o.Command),
-		Deleted: answerOf(o.Deleted), Memory: o.Memory == listen.Yes, User: audit.Visible(o.User), SID: audit.Visible(o.SID),
+		Deleted: answerOf(o.Deleted), Memory: o.Memory == listen.Yes, Concealed: o.Concealed == listen.Yes, User: audit.Visible(o.User), SID: audit.Visible(o.SID),
 		How: o.How.String(), Unit: audit.Visible(o.Unit), Services: visible(o.Services), Container: audit.Visible(o.Container),
 	}
 	if o.SHA256 != [32]byte{} {

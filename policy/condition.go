@@ -38,6 +38,8 @@ func conditionKeys() map[string]conditionKey {
 		"executable":     {parse: globCondition(func(o *Owner) string { return o.Executable }, absolute), owner: true},
 		"unit":           {parse: globCondition(func(o *Owner) string { return o.Unit }, nil), owner: true},
 		"deleted":        {parse: boolCondition(func(_ *Listener, o *Owner) Answer { return o.Deleted }), owner: true},
+		"memory":         {parse: boolCondition(func(_ *Listener, o *Owner) Answer { return o.Memory }), owner: true},
+		"concealed":      {parse: boolCondition(func(_ *Listener, o *Owner) Answer { return o.Concealed }), owner: true},
 		"world_writable": {parse: boolCondition(func(_ *Listener, o *Owner) Answer { return o.WorldWritable }), owner: true},
 	}
 }

@@ -25,7 +25,7 @@ func sshd() Listener {
 		Risk: High, Privileged: Yes, Ephemeral: No, Authority: "root",
 		Owners: []Owner{{
 			How: "process", User: "root", Root: Yes, Executable: "/usr/sbin/sshd",
-			Deleted: No, WorldWritable: No, Unit: "ssh.service",
+			Deleted: No, Memory: No, Concealed: No, WorldWritable: No, Unit: "ssh.service",
 		}},
 	}
 }
@@ -109,6 +109,12 @@ func TestConditions(t *testing.T) {
 		{"{deleted: false}", nil, Yes, ""},
 		{"{deleted: true}", nil, No, ""},
 		{"{deleted: true}", unknownOwner, Unknown, ""},
+		{"{memory: false}", nil, Yes, ""},
+		{"{memory: true}", nil, No, ""},
+		{"{memory: true}", unknownOwner, Unknown, ""},
+		{"{concealed: false}", nil, Yes, ""},
+		{"{concealed: true}", nil, No, ""},
+		{"{concealed: true}", unknownOwner, Unknown, ""},
 		{"{world_writable: false}", nil, Yes, ""},
 		{"{world_writable: true}", nil, No, ""},
 		{"{world_writable: true}", unknownOwner, Unknown, ""},

@@ -57,7 +57,7 @@ func reaching(reach string, l Listener) Listener {
 }
 
 func by(user, executable string) Owner {
-	return Owner{How: "process", User: user, Root: truth(user == "root"), Executable: executable, Deleted: No, WorldWritable: No}
+	return Owner{How: "process", User: user, Root: truth(user == "root"), Executable: executable, Deleted: No, Memory: No, Concealed: No, WorldWritable: No}
 }
 
 // denied is an owner as seen without root: it is another user's process.
@@ -212,6 +212,9 @@ func TestDefaultPolicyAlerts(t *testing.T) {
 	}{
 		{"a deleted program", on(t, "tcp", any4, 22, "root", sshd, deleted), "suspicious-executable-deleted high"},
 		{"a deleted program for this host", on(t, "tcp", "::1", 14555, "", deleted), "suspicious-executable-deleted-local medium"},
+		{"a program in memory", on(t, "tcp", any4, 22, "root", change(by("root", "/memfd:x"), func(o *Owner) { o.Memory, o.WorldWritable = Yes, Unknown })), "suspicious-executable-in-memory high"},
+		{"a program in memory for this host", on(t, "tcp", "127.0.0.1", 14555, "", change(by("bob", "/memfd:x"), func(o *Owner) { o.Memory = Yes })), "suspicious-executable-in-memory high"},
+		{"a process that is hidden", on(t, "tcp", "127.0.0.1", 22, "root", change(sshd, func(o *Owner) { o.Concealed = Yes })), "suspicious-process-concealed critical"},
 		{"a socket in an io_uring", on(t, "tcp", any4, 22, "root", change(by("root", "/usr/sbin/sshd"), func(o *Owner) { o.How = "io_uring" })), "suspicious-socket-without-descriptor high"},
 		{"a socket in a message under way", on(t, "udp", "127.0.0.1", 40001, "", Owner{How: "unheld"}), "suspicious-socket-without-descriptor high"},
 		{"a program in /tmp", on(t, "tcp", any4, 8080, "", temporary), "suspicious-executable-world-writable high"},

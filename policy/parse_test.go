@@ -166,7 +166,7 @@ func TestParseRefuses(t *testing.T) {
 }
 
 func allKeys() string {
-	return "authority, deleted, ephemeral, executable, owner, port, privileged, range, reach, reachable, " +
+	return "authority, concealed, deleted, ephemeral, executable, memory, owner, port, privileged, range, reach, reachable, " +
 		"risk, root, scope, service, state, transport, unit, user, world_writable, not"
 }
 

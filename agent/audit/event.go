@@ -94,9 +94,10 @@ type Owner struct {
 	Started    *time.Time `json:"started"`
 	Executable string     `json:"executable"`
 	Deleted    *bool      `json:"deleted"`
-	Replaced   *bool      `json:"replaced,omitempty"` // deleted, and another file has its path
-	Memory     bool       `json:"memory,omitempty"`   // the file never had a name on disk
-	SHA256     string     `json:"sha256,omitempty"`   // of the running file, in hexadecimal
+	Replaced   *bool      `json:"replaced,omitempty"`  // deleted, and another file has its path
+	Memory     bool       `json:"memory,omitempty"`    // the file never had a name on disk
+	Concealed  bool       `json:"concealed,omitempty"` // something is mounted over its directory in /proc
+	SHA256     string     `json:"sha256,omitempty"`    // of the running file, in hexadecimal
 	Package    *Package   `json:"package,omitempty"`
 	Command    string     `json:"command"`
 	User       string     `json:"user"`

@@ -54,8 +54,11 @@ func (e *engine) programs(ctx context.Context, pids []int32, read []processFacts
 			continue
 		}
 		runs[key] = pids[i]
+		if p.owner.Memory == Yes {
+			continue // it lies nowhere, and no package brought it
+		}
 		facts[key] = programFacts{writable: worldWritable(e.directory(pids[i])+"/root", p.owner.Executable, p.mode)}
-		if p.owner.Memory != Yes && p.root != (fileID{}) {
+		if p.root != (fileID{}) {
 			wanted[p.root] = append(wanted[p.root], p.owner.Executable)
 			roots[p.root] = pids[i]
 		}

@@ -328,6 +328,9 @@ func writeSteps(b *strings.Builder, s screen, steps []agent.Step, everyRule bool
 // describeOwner says all that is known of an owner.
 func describeOwner(o audit.Owner) string {
 	text := agent.OwnerText(o) + fileText(o)
+	if o.Concealed {
+		text += ", hidden by a mount over its directory in /proc"
+	}
 	if o.Unit != "" {
 		text += ", of " + o.Unit
 	}

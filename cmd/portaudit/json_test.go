@@ -265,7 +265,7 @@ func everyField() audit.Event {
 		Owners: []audit.Owner{{
 			PID: &pid, Started: &at, Executable: "/bin/x", Deleted: &no, Replaced: &no, Command: "x", User: "u", UID: &uid,
 			SID: "S-1-5-18", How: "process", Parent: &pid, Unit: "x.service", Services: []string{"x"}, Container: "c",
-			Memory: true, SHA256: strings.Repeat("0", 64), Package: &audit.Package{Manager: "dpkg", Name: "x", Version: "1"},
+			Memory: true, Concealed: true, SHA256: strings.Repeat("0", 64), Package: &audit.Package{Manager: "dpkg", Name: "x", Version: "1"},
 		}},
 		Policy:   &audit.Policy{Source: "p", SHA256: strings.Repeat("0", 64)},
 		Coverage: &audit.Coverage{Sources: []string{"s"}, Gaps: []audit.Gap{{Source: "s", Reason: "r", Hides: "owners", Count: 1, Fix: "f"}}, Notes: []audit.Note{{Source: "s", Text: "t"}}},
