@@ -99,7 +99,8 @@ func (r *silence) flush(b *strings.Builder) {
 
 // writeEntry prints one port of one transport.
 func writeEntry(b *strings.Builder, s screen, f registry.Facts, detailed bool) {
-	line := fmt.Sprintf("%-16s %s", f.Port.String()+"/"+f.Transport.String(), f.State)
+	const indent = "                 "
+	line := f.State.String()
 	if names := f.IANA; len(names) > 0 {
 		line += "  " + s.paint("bold", names[0])
 		if len(names) > 1 {
@@ -109,8 +110,7 @@ func writeEntry(b *strings.Builder, s screen, f registry.Facts, detailed bool) {
 	if f.Description != "" && !strings.EqualFold(f.Description, f.State.String()) {
 		line += "  " + strings.Join(strings.Fields(f.Description), " ")
 	}
-	b.WriteString(line + "\n")
-	const indent = "                 "
+	b.WriteString(s.hang(fmt.Sprintf("%-*s", len(indent), f.Port.String()+"/"+f.Transport.String()), indent, line))
 	if f.Site != nil {
 		owner := ""
 		if f.Site.Owner != "" {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -204,7 +205,7 @@ func newInfo(s *settings) *cobra.Command {
 			if asJSON {
 				return failure(printJSON(c.OutOrStdout(), infoOf(r.Info())))
 			}
-			return failure(writeInfo(c.OutOrStdout(), r.Info()))
+			return failure(writeInfo(c.OutOrStdout(), screenOf(c.OutOrStdout()), r.Info()))
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON document (docs/json.md)")
@@ -238,9 +239,14 @@ func infoOf(i registry.Info) info {
 	return doc
 }
 
-func writeInfo(w io.Writer, i registry.Info) error {
+func writeInfo(w io.Writer, s screen, i registry.Info) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Source   %s\nDate     %s\nLicence  %s\nSHA-256  %s\nNames    %d\n\n", i.Source, i.Date, i.Licence, i.SHA256, i.Names)
+	for _, line := range [][2]string{
+		{"Source   ", i.Source}, {"Date     ", i.Date}, {"Licence  ", i.Licence}, {"SHA-256  ", i.SHA256}, {"Names    ", strconv.Itoa(i.Names)},
+	} {
+		b.WriteString(s.hang(line[0], "         ", line[1]))
+	}
+	b.WriteString("\n")
 	fmt.Fprintf(&b, "%-9s  %8s  %8s  %10s  %12s\n", "PORTS", "ASSIGNED", "RESERVED", "UNASSIGNED", "NO STATEMENT")
 	ports := infoOf(i).Ports
 	for _, t := range registry.Transports {
@@ -289,7 +295,7 @@ its name, the line and the reason, and the registry in use stays.`,
 				return failure(printJSON(c.OutOrStdout(), infoOf(r.Info())))
 			}
 			fmt.Fprintf(c.OutOrStdout(), "Imported %s into %s.\n\n", filepath.Base(args[0]), resolved.dataDir)
-			return failure(writeInfo(c.OutOrStdout(), r.Info()))
+			return failure(writeInfo(c.OutOrStdout(), screenOf(c.OutOrStdout()), r.Info()))
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print what was imported as one JSON document (docs/json.md)")

@@ -54,6 +54,15 @@ func (s screen) paint(colour, text string) string {
 	return "\x1b[" + code + "m" + text + "\x1b[0m"
 }
 
+// hang prints text behind a label of as many columns as indent has. On a
+// terminal what does not fit goes on below it; a pipe gets one line.
+func (s screen) hang(label, indent, text string) string {
+	if s.width == 0 || runewidth.StringWidth(label+text) <= s.width {
+		return label + text + "\n"
+	}
+	return label + strings.TrimPrefix(s.wrap(indent, text), indent)
+}
+
 // wrap breaks text into lines no wider than the screen allows, each behind
 // indent. A word that is longer stays whole: paths are copied from here.
 func (s screen) wrap(indent, text string) string {

@@ -47,14 +47,18 @@ func writeVerbose(w io.Writer, s screen, r agent.Report, took time.Duration) err
 	return err
 }
 
-// column is one column of a table; its cells may be cut down to min columns of
-// the screen where the whole does not fit, 0: never.
+// column is one column of a table. Where the whole does not fit, cells are cut
+// in rounds, each down to so many columns of the screen: whole is not at all,
+// and 0 drops the column. A round that is not named is the one before.
 type column struct {
 	title string
-	min   int
+	least []int
 	cells []string
 	right bool // numbers stand on the right
 }
+
+// whole leaves a column uncut for a round.
+const whole = -1
 
 // writeTable prints a line for each owner of each listener.
 func writeTable(b *strings.Builder, s screen, r agent.Report) {
@@ -63,18 +67,20 @@ func writeTable(b *strings.Builder, s screen, r agent.Report) {
 		return
 	}
 	columns := []column{
-		{title: "PROTO"}, {title: "ADDRESS", min: 9}, {title: "PORT", right: true}, {title: "SERVICE", min: 8},
-		{title: "PID", right: true}, {title: "PROGRAM", min: 8}, {title: "USER", min: 5}, {title: "VERDICT"},
+		{title: "PROTO"}, {title: "ADDRESS", least: []int{whole, whole, whole, whole, whole, 9}}, {title: "PORT", right: true},
+		{title: "SERVICE", least: []int{8, 8, 0}}, {title: "PID", right: true}, {title: "PROGRAM", least: []int{whole, 12, 12, 8}},
+		{title: "USER", least: []int{whole, 6, 6, 4, 0}}, {title: "VERDICT"},
 	}
 	elsewhere := slices.ContainsFunc(r.Listeners, func(l agent.Listener) bool { return l.Namespace != listen.HostNamespace })
 	if elsewhere {
-		columns = slices.Insert(columns, 0, column{title: "NAMESPACE", min: 7})
+		columns = slices.Insert(columns, 0, column{title: "NAMESPACE"})
 	}
+	labels := namespaceTexts(s, r.Listeners)
 	var colour []string
 	for _, l := range r.Listeners {
 		for i, row := range tableRows(l) {
 			if elsewhere {
-				row = slices.Insert(row, 0, namespaceText(s, l.Namespace))
+				row = slices.Insert(row, 0, labels[l.Namespace])
 			}
 			for c := range columns {
 				cell := row[c]
@@ -89,16 +95,29 @@ func writeTable(b *strings.Builder, s screen, r agent.Report) {
 	layOut(b, s, columns, colour)
 }
 
-// namespaceText is the label of a namespace for a column. On a terminal the
-// kernel's names, net:[4026532201], are told by their last digits: the first
-// ones are the same for all.
-func namespaceText(s screen, label string) string {
-	const few = 6
-	number, kernels := strings.CutPrefix(strings.TrimSuffix(label, "]"), "net:[")
-	if s.width == 0 || !kernels || len(number) <= few {
-		return label
+// namespaceTexts are the labels of the listeners' namespaces for a column. On a
+// terminal the kernel's names, net:[4026532201], are told by their last digits,
+// as many as tell them apart: the first ones are the same for all.
+func namespaceTexts(s screen, listeners []agent.Listener) map[string]string {
+	texts := map[string]string{}
+	for _, l := range listeners {
+		texts[l.Namespace] = l.Namespace
 	}
-	return "…" + number[len(number)-few:]
+	for digits := 6; s.width > 0 && digits < 20; digits++ {
+		short, taken := map[string]string{}, map[string]bool{}
+		for label := range texts {
+			number, kernels := strings.CutPrefix(strings.TrimSuffix(label, "]"), "net:[")
+			short[label] = label
+			if kernels && len(number) > digits {
+				short[label] = "…" + number[len(number)-digits:]
+			}
+			taken[short[label]] = true
+		}
+		if len(taken) == len(texts) {
+			return short
+		}
+	}
+	return texts
 }
 
 func ownerColumn(title string) bool { return title == "PID" || title == "PROGRAM" || title == "USER" }
@@ -157,13 +176,16 @@ func layOut(b *strings.Builder, s screen, columns []column, colour []string) {
 	line := func(row int, cell func(column) string) {
 		var text strings.Builder
 		for c, col := range columns {
+			if widths[c] == 0 {
+				continue
+			}
 			value := cell(col)
 			if widths[c] < runewidth.StringWidth(value) {
 				value = runewidth.Truncate(value, widths[c], "…")
 			}
 			pad := strings.Repeat(" ", widths[c]-runewidth.StringWidth(value))
 			switch {
-			case c == len(columns)-1 && row >= 0:
+			case c == len(columns)-1 && row >= 0 && value != "":
 				value = s.paint(colour[row], value)
 			case c == len(columns)-1:
 			case col.right:
@@ -184,33 +206,46 @@ func layOut(b *strings.Builder, s screen, columns []column, colour []string) {
 	}
 }
 
-// fit returns the widths of the columns; in a pipe nothing is cut. On a terminal
-// that is too narrow, columns are cut to their least widths, and if that is not
-// enough, to a few letters.
+// fit returns the widths of the columns, 0 of one that is dropped; in a pipe
+// nothing is cut.
 func fit(s screen, columns []column) []int {
 	widths := make([]int, len(columns))
-	total := 2 * (len(columns) - 1)
+	rounds, excess := 0, 2*(len(columns)-1)-s.width
 	for c, col := range columns {
 		widths[c] = runewidth.StringWidth(col.title)
 		for _, cell := range col.cells {
 			widths[c] = max(widths[c], runewidth.StringWidth(cell))
 		}
-		total += widths[c]
+		excess += widths[c]
+		rounds = max(rounds, len(col.least))
 	}
-	if s.width > 0 {
-		const few = 4
-		excess := narrow(widths, total-s.width, func(c int) int { return columns[c].min })
-		narrow(widths, excess, func(c int) int { return min(columns[c].min, few) })
+	if s.width == 0 {
+		return widths
+	}
+	for round := 0; round < rounds && excess > 0; round++ {
+		excess = narrow(widths, excess, func(c int) int {
+			least := columns[c].least
+			if len(least) == 0 {
+				return whole
+			}
+			return least[min(round, len(least)-1)]
+		})
 	}
 	return widths
 }
 
-// narrow makes the widest column smaller, again and again, until the excess is
-// gone or no column is above its least width, 0: not to be cut. It returns the
-// excess that is left.
+// narrow drops the columns whose least width is 0 and makes the widest of the
+// others smaller, again and again, until the excess is gone or no column is
+// above its least width. It returns the excess that is left.
 func narrow(widths []int, excess int, least func(column int) int) int {
+	for c, w := range widths {
+		if least(c) == 0 && w > 0 {
+			excess -= w + 2 // with the gap before it
+			widths[c] = 0
+		}
+	}
 	for ; excess > 0; excess-- {
-		widest := -1
+		widest := whole
 		for c, w := range widths {
 			if least(c) > 0 && w > least(c) && (widest < 0 || w > widths[widest]) {
 				widest = c

@@ -37,21 +37,63 @@ func TestTableFitsTheTerminal(t *testing.T) {
 	}
 }
 
-func TestNamespaceText(t *testing.T) {
+// TestTableKeepsWhatTellsApart holds in which order columns are cut.
+func TestTableKeepsWhatTellsApart(t *testing.T) {
 	tests := []struct {
-		width       int
-		label, want string
+		reason     string
+		change     func(*agent.Listener)
+		width      int
+		has, lacks []string
 	}{
-		{80, "net:[4026532201]", "…532201"},
-		{0, "net:[4026532201]", "net:[4026532201]"},
-		{80, "host", "host"},
-		{80, "netns:blue-and-long", "netns:blue-and-long"},
-		{80, "net:[1]", "net:[1]"},
-		{80, "", ""},
+		{"the service is cut first", func(l *agent.Listener) { l.Address, l.Owners = "127.0.0.1", l.Owners[1:] }, 90,
+			[]string{"127.0.0.1", "a-rather-lon…", "unknown (no permission)"}, nil},
+		{"then it is dropped", func(*agent.Listener) {}, 80,
+			[]string{"fe80::1234:5678:9abc:def0%eth0", "alert critical"}, []string{"SERVICE", "a-rath"}},
+		{"the account goes before the address", func(l *agent.Listener) { l.Namespace, l.Address = "net:[4026532201]", "2001:db8::1234:5678" }, 80,
+			[]string{"2001:db8::1234:5678", "…532201"}, []string{"SERVICE", "USER"}},
+		{"at last the address", func(l *agent.Listener) { l.Namespace, l.Transport = "net:[4026532201]", "udplite" }, 80,
+			[]string{"fe80::1234:5678", "…532201"}, []string{"%eth0"}},
 	}
 	for _, tt := range tests {
-		if got := namespaceText(screen{width: tt.width}, tt.label); got != tt.want {
-			t.Errorf("at width %d %q is %q, want %q", tt.width, tt.label, got, tt.want)
+		r := wide()
+		tt.change(&r.Listeners[0])
+		var b strings.Builder
+		writeTable(&b, screen{width: tt.width}, r)
+		for _, want := range tt.has {
+			if !strings.Contains(b.String(), want) {
+				t.Errorf("%s: %q is not in\n%s", tt.reason, want, b.String())
+			}
+		}
+		for _, not := range tt.lacks {
+			if strings.Contains(b.String(), not) {
+				t.Errorf("%s: %q is in\n%s", tt.reason, not, b.String())
+			}
+		}
+	}
+}
+
+func TestNamespaceTexts(t *testing.T) {
+	tests := []struct {
+		reason string
+		width  int
+		labels []string
+		want   []string
+	}{
+		{"the last digits", 80, []string{"host", "net:[4026532201]"}, []string{"host", "…532201"}},
+		{"whole in a pipe", 0, []string{"net:[4026532201]"}, []string{"net:[4026532201]"}},
+		{"names stay", 80, []string{"netns:blue-and-long", "net:[1]", ""}, []string{"netns:blue-and-long", "net:[1]", ""}},
+		{"as many digits as tell them apart", 80, []string{"net:[4026532201]", "net:[4016532201]"}, []string{"…26532201", "…16532201"}},
+	}
+	for _, tt := range tests {
+		var listeners []agent.Listener
+		for _, label := range tt.labels {
+			listeners = append(listeners, agent.Listener{Namespace: label})
+		}
+		got := namespaceTexts(screen{width: tt.width}, listeners)
+		for i, label := range tt.labels {
+			if got[label] != tt.want[i] {
+				t.Errorf("%s: %q is %q, want %q", tt.reason, label, got[label], tt.want[i])
+			}
 		}
 	}
 }
@@ -76,6 +118,9 @@ func TestColourOnlyWhereItIsWanted(t *testing.T) {
 	if !strings.Contains(painted.String(), "\x1b[1;31malert critical\x1b[0m") {
 		t.Errorf("no colour on a critical listener:\n%q", painted.String())
 	}
+	if n := strings.Count(painted.String(), "\x1b"); n != 2 {
+		t.Errorf("%d escape sequences for one verdict of two owners:\n%q", n, painted.String())
+	}
 }
 
 func TestWrap(t *testing.T) {
@@ -84,6 +129,24 @@ func TestWrap(t *testing.T) {
 	want := "  some words that take more than forty\n  columns\n  " + path + "\n  and more\n"
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestHang(t *testing.T) {
+	const text = "one two three four five six seven eight nine ten"
+	tests := []struct {
+		reason string
+		width  int
+		want   string
+	}{
+		{"a pipe gets one line", 0, "Label  " + text + "\n"},
+		{"it fits", 60, "Label  " + text + "\n"},
+		{"it goes on below", 40, "Label  one two three four five six seven\n       eight nine ten\n"},
+	}
+	for _, tt := range tests {
+		if got := (screen{width: tt.width}).hang("Label  ", "       ", text); got != tt.want {
+			t.Errorf("%s: got\n%s\nwant\n%s", tt.reason, got, tt.want)
+		}
 	}
 }
 

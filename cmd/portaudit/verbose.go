@@ -74,7 +74,7 @@ func writeCrossCheck(b *strings.Builder, s screen, r agent.Report) {
 // writeNamespaces lists the network namespaces that were read.
 func writeNamespaces(b *strings.Builder, s screen, r agent.Report) {
 	columns := []column{
-		{title: "NAMESPACE", min: 9}, {title: "CONTAINER", min: 9}, {title: "LISTENERS", right: true},
+		{title: "NAMESPACE"}, {title: "CONTAINER", least: []int{9}}, {title: "LISTENERS", right: true},
 		{title: "UNPRIVILEGED"}, {title: "EPHEMERAL"}, {title: "READ"},
 	}
 	listeners := map[string]int{}
