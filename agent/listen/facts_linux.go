@@ -130,11 +130,19 @@ func (e *engine) packages(root fileID, pid int32, paths []string) map[string]sof
 	return owners
 }
 
+// binaryUnits writes a number of bytes, rounded to the unit (IEC 80000-13).
+func binaryUnits(n int64) string {
+	if n < 1<<20 {
+		return fmt.Sprintf("%d KiB", n>>10)
+	}
+	return fmt.Sprintf("%d MiB", n>>20)
+}
+
 // factNotes says of the facts about programs what is missing and why.
 func (e *engine) factNotes() []Note {
 	var notes []Note
 	if n := len(e.tooLarge); n > 0 {
-		notes = append(notes, Note{"sha256", fmt.Sprintf("%d programs larger than %d MiB were not hashed", n, e.options.MaxDigest>>20)})
+		notes = append(notes, Note{"sha256", fmt.Sprintf("%d programs larger than %s were not hashed", n, binaryUnits(e.options.MaxDigest))})
 	}
 	if n := len(e.pending); n > 0 {
 		notes = append(notes, Note{"sha256", fmt.Sprintf("%d programs are not hashed yet: so many bytes were read already", n)})

@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"time"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/portaudit/portaudit/agent/listen"
 )
 
 // readConfig reads the configuration file; fs.ErrNotExist and fs.ErrPermission
@@ -82,6 +85,14 @@ func (s *settings) set(key string, value *yaml.Node) error {
 		return nil
 	}
 	switch key {
+	case "source":
+		_, err := listen.ParseWay(value.Value)
+		s.source = value.Value
+		return err
+	case "hash_limit":
+		_, err := parseSize(value.Value)
+		s.hash = value.Value
+		return err
 	case "interval":
 		return setDuration(&s.interval, key, value.Value, minInterval, "10s")
 	case "cross_check":
@@ -92,8 +103,33 @@ func (s *settings) set(key string, value *yaml.Node) error {
 		}
 		return value.Decode(&s.probe)
 	default:
-		return fmt.Errorf("unknown key %q: known are confirm, cross_check, data_dir, gone, interval, log_dir, overlay, policy, probe, state_dir", key)
+		return fmt.Errorf("unknown key %q: known are %s", key, strings.Join(configKeys(), ", "))
 	}
+}
+
+// configKeys are the keys of the configuration file. Each has a flag of the same
+// name, with - for _.
+func configKeys() []string {
+	return []string{
+		"confirm", "cross_check", "data_dir", "gone", "hash_limit", "interval", "log_dir", "overlay", "policy", "probe",
+		"source", "state_dir",
+	}
+}
+
+// parseSize reads a number of bytes: 0, or a whole number of KiB, MiB or GiB
+// (IEC 80000-13).
+func parseSize(text string) (int64, error) {
+	units := map[string]int64{"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+	if text == "0" {
+		return 0, nil
+	}
+	digits := strings.TrimRight(text, "KMGiB")
+	n, err := strconv.ParseUint(digits, 10, 20)
+	unit, known := units[strings.TrimSpace(strings.TrimPrefix(text, digits))]
+	if err != nil || !known || n == 0 {
+		return 0, fmt.Errorf("%q is no size: use a whole number with KiB, MiB or GiB, such as 64MiB, or 0", text)
+	}
+	return int64(n) * unit, nil
 }
 
 func setDuration(target *time.Duration, key, text string, least time.Duration, example string) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
@@ -38,6 +39,9 @@ finding of the rule hidden-port.`,
   portaudit run --log-dir ./log --state-dir ./state --interval 2s`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if err := s.explicit(c); err != nil {
+				return usage(err)
+			}
 			resolved, err := s.resolve()
 			if err != nil {
 				return usage(err)
@@ -48,15 +52,16 @@ finding of the rule hidden-port.`,
 	c.Flags().DurationVar(&s.interval, "interval", 0, "time between two audits (default 10s)")
 	c.Flags().IntVar(&s.confirm, "confirm", 0, "audits that must see a listener before it is reported (default 2)")
 	c.Flags().IntVar(&s.gone, "gone", 0, "audits in a row without a listener before it is reported closed (default 3)")
-	c.Flags().DurationVar(&s.crossCheck, "cross-check", 0, "time between two cross-checks, such as 1h (default none)")
-	c.Flags().BoolVar(&s.probe, "probe", false, "with --cross-check: try to bind every port")
-	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "tell of every audit on standard error")
+	c.Flags().DurationVar(&s.crossCheck, "cross-check", 0, "time between two cross-checks, such as 1h, at least 1m; 0: none (default none)")
+	c.Flags().BoolVar(&s.probe, "probe", false, "with --cross-check: try to bind every port, in every network namespace")
+	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "tell on standard error what each audit that found something new took")
 	s.policyFlag(c)
 	s.logFlag(c)
 	s.stateFlag(c)
 	s.dataFlag(c)
 	s.overlayFlag(c)
 	s.sourceFlag(c)
+	s.hashFlag(c)
 	return c
 }
 
@@ -79,6 +84,11 @@ func run(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 		return failure(withRemedy(err, "--log-dir"))
 	}
 	defer func() { err = errors.Join(err, failure(log.Close())) }()
+	if s.policy != "" { // it is read again later, and status tells of it elsewhere
+		if s.policy, err = filepath.Abs(s.policy); err != nil {
+			return failure(err)
+		}
+	}
 	p, err := startPolicy(s.policy, log)
 	if err != nil {
 		return err

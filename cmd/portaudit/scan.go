@@ -51,13 +51,14 @@ Exit codes: 0 nothing found at the --fail-on level, 1 the audit itself failed,
 	c.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "say how it was looked for, and from where each can be reached")
 	c.Flags().StringVar(&f.failOn, "fail-on", "", "exit with 3 on findings of this `SEVERITY` or above: low, medium, high, critical")
 	c.Flags().BoolVar(&f.crossCheck, "cross-check", false, "compare the system's views, for hidden ports")
-	c.Flags().BoolVar(&f.probe, "probe", false, "with --cross-check: try to bind every port")
+	c.Flags().BoolVar(&f.probe, "probe", false, "with --cross-check: try to bind every port, in every network namespace")
 	c.MarkFlagsMutuallyExclusive("json", "jsonl", "verbose") // JSON has all of it anyway
 	s.policyFlag(c)
 	s.stateFlag(c)
 	s.dataFlag(c)
 	s.overlayFlag(c)
 	s.sourceFlag(c)
+	s.hashFlag(c)
 	return c
 }
 

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/portaudit/portaudit/agent/listen"
 )
 
 // settings are the values of flags, "" where a flag was not given. resolve
@@ -23,13 +25,15 @@ type settings struct {
 	dataDir  string
 	overlay  string
 	source   string
+	hash     string // the largest program that is hashed, as parseSize reads it
 
 	interval time.Duration
 	confirm  int
 	gone     int
 
-	crossCheck time.Duration // between two cross-checks, 0: none
+	crossCheck time.Duration // between two cross-checks, 0: none; less: none, whatever the file says
 	probe      bool          // with them, try to bind every port
+	noProbe    bool          // do not, whatever the file says
 }
 
 // paths are where the files of an installation lie.
@@ -60,6 +64,7 @@ const (
 	defaultInterval = 10 * time.Second
 	defaultConfirm  = 2
 	defaultGone     = 3
+	defaultHash     = "64MiB" // listen.DefaultMaxDigest
 	minInterval     = time.Second
 	minCrossCheck   = time.Minute
 )
@@ -87,8 +92,31 @@ func (s *settings) overlayFlag(c *cobra.Command) {
 }
 
 func (s *settings) sourceFlag(c *cobra.Command) {
-	c.Flags().StringVar(&s.source, "source", "auto", "find owners by this `WAY`: auto, bpf, proc or gopsutil")
+	c.Flags().StringVar(&s.source, "source", "", "find owners by this `WAY`: auto, bpf, proc or gopsutil, which sees TCP and UDP of one network namespace alone (default auto)")
 }
+
+func (s *settings) hashFlag(c *cobra.Command) {
+	c.Flags().StringVar(&s.hash, "hash-limit", "", "hash no program larger than this `SIZE`, such as 1GiB; 0: none (default "+defaultHash+")")
+}
+
+// explicit refuses zeros that were given as flags, where 0 stands for a flag
+// that was not, and notes what was switched off.
+func (s *settings) explicit(c *cobra.Command) error {
+	changed := c.Flags().Changed
+	switch {
+	case changed("confirm") && s.confirm == 0, changed("gone") && s.gone == 0:
+		return errAudits
+	case changed("interval") && s.interval == 0:
+		return fmt.Errorf("interval %v is under %v", s.interval, minInterval)
+	}
+	if changed("cross-check") && s.crossCheck == 0 {
+		s.crossCheck = -1
+	}
+	s.noProbe = changed("probe") && !s.probe || s.crossCheck < 0
+	return nil
+}
+
+var errAudits = errors.New("confirm and gone count audits: they must be 1 or more")
 
 // resolve returns the settings with the configuration file and the defaults
 // behind the flags. Only a file that was asked for must exist.
@@ -117,19 +145,32 @@ func (s settings) resolve() (settings, error) {
 	s.interval = cmp.Or(s.interval, file.interval, defaultInterval)
 	s.confirm = cmp.Or(s.confirm, file.confirm, defaultConfirm)
 	s.gone = cmp.Or(s.gone, file.gone, defaultGone)
-	s.crossCheck = cmp.Or(s.crossCheck, file.crossCheck)
-	s.probe = cmp.Or(s.probe, file.probe)
+	s.source = cmp.Or(s.source, file.source, listen.Auto.String())
+	s.hash = cmp.Or(s.hash, file.hash, defaultHash)
+	s.crossCheck = max(0, cmp.Or(s.crossCheck, file.crossCheck))
+	s.probe = !s.noProbe && (s.probe || file.probe)
+	return s, s.check()
+}
+
+// check refuses settings that make no sense, alone or together.
+func (s settings) check() error {
+	if _, err := parseSize(s.hash); err != nil {
+		return fmt.Errorf("hash-limit: %w", err)
+	}
+	if _, err := listen.ParseWay(s.source); err != nil {
+		return err
+	}
 	if s.interval < minInterval {
-		return s, fmt.Errorf("interval %v is under %v", s.interval, minInterval)
+		return fmt.Errorf("interval %v is under %v", s.interval, minInterval)
 	}
 	if s.crossCheck != 0 && s.crossCheck < minCrossCheck {
-		return s, fmt.Errorf("%v between two cross-checks is under %v", s.crossCheck, minCrossCheck)
+		return fmt.Errorf("%v between two cross-checks is under %v", s.crossCheck, minCrossCheck)
 	}
 	if s.probe && s.crossCheck == 0 {
-		return s, errors.New("the probe is a part of the cross-check: give both, such as --cross-check 1h --probe")
+		return errors.New("the probe is a part of the cross-check: give both, such as --cross-check 1h --probe")
 	}
 	if s.confirm < 1 || s.gone < 1 {
-		return s, errors.New("confirm and gone count audits: they must be 1 or more")
+		return errAudits
 	}
-	return s, nil
+	return nil
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -18,11 +17,18 @@ import (
 // that does not exist is the caller's mistake, one that this host does not have
 // is a failure.
 func lister(s settings, once bool) (*listen.Lister, error) {
-	way, err := listen.ParseWay(cmp.Or(s.source, listen.Auto.String()))
+	way, err := listen.ParseWay(s.source)
 	if err != nil {
 		return nil, usage(err)
 	}
-	l, err := listen.Open(listen.Options{Way: way, Once: once})
+	limit, err := parseSize(s.hash)
+	if err != nil {
+		return nil, usage(err)
+	}
+	if limit == 0 {
+		limit = -1 // hash none
+	}
+	l, err := listen.Open(listen.Options{Way: way, Once: once, MaxDigest: limit})
 	return l, failure(err)
 }
 
