@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/portaudit/portaudit/agent/audit"
@@ -28,7 +29,8 @@ type Status struct {
 	// LastAudit is the time of the last audit that the state accounts for: of a
 	// running agent at most a minute behind.
 	LastAudit time.Time
-	// Problems are what is wrong with log or state: damage, another version.
+	// Problems are what is wrong with log, state or policy: damage, another
+	// version, a policy that was refused and not mended since.
 	Problems []string
 }
 
@@ -46,6 +48,12 @@ func ReadStatus(logDir, stateDir string) (Status, error) {
 }
 
 func (s *Status) readLog(dir string) error {
+	refused := "" // what was said of a policy that was not mended since
+	defer func() {
+		if refused != "" {
+			s.Problems = append(s.Problems, refused)
+		}
+	}()
 	for e, err := range audit.ReadFrom(dir, 0) {
 		switch {
 		case errors.Is(err, fs.ErrNotExist), errors.Is(err, io.ErrUnexpectedEOF): // none yet; a record that is being written
@@ -57,6 +65,12 @@ func (s *Status) readLog(dir string) error {
 			return nil
 		}
 		s.take(e)
+		switch e.Event {
+		case audit.PolicyRejected:
+			refused = audit.Visible(strings.Join(append([]string{e.Message}, e.Errors...), "; "))
+		case audit.PolicyLoaded:
+			refused = ""
+		}
 	}
 	return nil
 }

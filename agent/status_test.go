@@ -25,7 +25,8 @@ func TestReadStatus(t *testing.T) {
 	}{
 		{"it starts", audit.Event{Event: audit.AgentStarted, Program: "v1", Policy: first}, Status{Version: "v1", Policy: first}},
 		{"an audit fails", audit.Event{Event: audit.AuditFailed, Message: "no"}, Status{Version: "v1", Policy: first, Failure: "no"}},
-		{"a bad policy changes nothing", audit.Event{Event: audit.PolicyRejected, Policy: first, Message: "m"}, Status{Version: "v1", Policy: first, Failure: "no"}},
+		{"a bad policy is a problem, and changes nothing", audit.Event{Event: audit.PolicyRejected, Policy: first, Message: "m", Errors: []string{"p:1:1: x", "p:2:1: y"}},
+			Status{Version: "v1", Policy: first, Failure: "no", Problems: []string{"m; p:1:1: x; p:2:1: y"}}},
 		{"a policy is loaded", audit.Event{Event: audit.PolicyLoaded, Policy: second}, Status{Version: "v1", Policy: second, Failure: "no"}},
 		{"audits work again", audit.Event{Event: audit.CoverageChanged}, Status{Version: "v1", Policy: second}},
 		{"it stops", audit.Event{Event: audit.AgentStopped, Program: "v1"}, Status{Version: "v1", Policy: second, Stopped: true}},
