@@ -40,7 +40,9 @@ func line(e audit.Event) (string, bool) {
 	}
 	text := audit.Visible(e.Message)
 	for _, reason := range e.Errors {
-		text += "; " + audit.Visible(reason)
+		if !strings.Contains(e.Message, reason) { // a single one is a part of it
+			text += "; " + audit.Visible(reason)
+		}
 	}
 	return fmt.Sprintf("%s %s: %s\n", e.Time.UTC().Format(time.RFC3339), audit.Visible(what), text), true
 }
