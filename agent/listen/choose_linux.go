@@ -34,6 +34,10 @@ func (e *engine) choose() error {
 		proc("asked for")
 		return nil
 	case Auto:
+		if err := walk.Permitted(); err != nil {
+			proc(err.Error() + remedyBPF(err))
+			return nil
+		}
 		if n := e.openFiles(); e.options.Once && n > 0 && n <= fewFiles {
 			proc(fmt.Sprintf("for %d open files that is faster than to load a BPF program", n))
 			return nil

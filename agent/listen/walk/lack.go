@@ -18,10 +18,13 @@ type UnavailableError struct {
 	Err  error
 }
 
-// Error returns what is missing, and the error that tells so.
+// Error returns what is missing, and the error that tells so unless it is a right.
 func (e *UnavailableError) Error() string {
-	if e.Lack == "" {
+	switch {
+	case e.Lack == "":
 		return ErrUnavailable.Error() + ": " + e.Err.Error()
+	case errors.Is(e.Err, fs.ErrPermission): // the library guesses at other reasons
+		return ErrUnavailable.Error() + ": " + e.Lack
 	}
 	return ErrUnavailable.Error() + ": " + e.Lack + ": " + e.Err.Error()
 }
@@ -65,6 +68,14 @@ func (o observed) lack() string {
 
 // right says which capability is missing (capabilities(7)).
 func (o observed) right() string {
+	if missing := o.missing(); missing != "" {
+		return missing
+	}
+	return "denied in spite of all capabilities, as in a user namespace, under seccomp or by a security module"
+}
+
+// missing says which capability this process lacks, "" if it has all.
+func (o observed) missing() string {
 	var missing []string
 	for _, c := range []struct {
 		number int
@@ -77,7 +88,7 @@ func (o observed) right() string {
 	if len(missing) > 0 {
 		return "this process lacks " + strings.Join(missing, " and ")
 	}
-	return "denied in spite of all capabilities, as in a user namespace, under seccomp or by a security module"
+	return ""
 }
 
 // locked reports whether a lockdown forbids programs to read the kernel's

@@ -2,6 +2,7 @@ package walk
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -18,10 +19,25 @@ func observe(kind Kind, err error) observed {
 	if unix.Uname(&name) == nil {
 		_, _ = fmt.Sscanf(unix.ByteSliceToString(name.Release[:]), "%d.%d", &o.major, &o.minor)
 	}
+	o.effective = effective()
+	return o
+}
+
+// Permitted returns nil if this process has the capabilities that a walk needs,
+// else an *UnavailableError that says which it lacks.
+func Permitted() error {
+	if lack := (observed{effective: effective()}).missing(); lack != "" {
+		return &UnavailableError{Lack: lack, Err: fs.ErrPermission}
+	}
+	return nil
+}
+
+// effective returns the effective capabilities of this thread (capget(2)).
+func effective() uint64 {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
-	if unix.Capget(&header, &data[0]) == nil {
-		o.effective = uint64(data[1].Effective)<<32 | uint64(data[0].Effective)
+	if unix.Capget(&header, &data[0]) != nil {
+		return 0
 	}
-	return o
+	return uint64(data[1].Effective)<<32 | uint64(data[0].Effective)
 }

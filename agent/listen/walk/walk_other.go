@@ -16,6 +16,12 @@ func Open(Kind, int) (*Walker, error) {
 	return nil, &UnavailableError{Lack: "only Linux has them", Err: errors.New("this is " + runtime.GOOS)}
 }
 
+// Permitted returns an *UnavailableError, as Open.
+func Permitted() error {
+	_, err := Open(0, 1)
+	return err
+}
+
 // Kind returns 0.
 func (*Walker) Kind() Kind { return 0 }
 
