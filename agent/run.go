@@ -229,7 +229,7 @@ func (l *loop) coverage(now audit.Coverage) []audit.Event {
 	}
 	message := "everything can be seen"
 	if !now.Complete {
-		message = "not everything can be seen: " + now.Gaps[0].Reason
+		message = "not everything can be seen: " + now.Gaps[0].Source + ": " + now.Gaps[0].Reason
 	}
 	return []audit.Event{{Event: audit.CoverageChanged, Message: message, Coverage: &now}}
 }

@@ -213,7 +213,7 @@ func writeAnswer(w io.Writer, s screen, a answer, everyRule bool) error {
 		writeListener(&b, s, l, everyRule)
 	}
 	for _, g := range a.Coverage.Gaps {
-		b.WriteString(s.wrap("", "Not everything could be seen: "+g.Reason+"."))
+		b.WriteString(s.wrap("", "Not everything could be seen: "+gapText(g)))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -293,7 +293,7 @@ func writeCoverage(b *strings.Builder, s screen, c audit.Coverage) {
 
 // gapText says what could not be seen, why, and what to do about it.
 func gapText(g audit.Gap) string {
-	text := g.Reason
+	text := g.Source + ": " + g.Reason
 	if g.Count > 0 {
 		text += fmt.Sprintf(" (%d)", g.Count)
 	}
