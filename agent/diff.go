@@ -38,6 +38,7 @@ type change struct {
 
 	addresses []string
 	lastSeen  time.Time
+	repealed  bool // cleared by another policy, not by what the listener did
 }
 
 // track is what is remembered of one listener.
@@ -239,6 +240,17 @@ func clearAll(t track) []change {
 		changes = append(changes, t.about(audit.FindingCleared, t.Raised[id]))
 	}
 	return changes
+}
+
+// repealed marks what was cleared of listeners that are still there, at the
+// first audit by another policy.
+func repealed(changes []change, tracks map[string]track) []change {
+	marked := slices.Clone(changes)
+	for i, c := range marked {
+		_, here := tracks[c.listener.ID]
+		marked[i].repealed = here && c.kind == audit.FindingCleared
+	}
+	return marked
 }
 
 // confirm marks a track as reported, and reports it with its findings.

@@ -39,6 +39,9 @@ func message(c change) string {
 	case audit.FindingRaised:
 		return c.finding.Message
 	case audit.FindingCleared:
+		if c.repealed {
+			return "not by the policy that is in force now: " + c.finding.Message
+		}
 		return "no longer: " + c.finding.Message
 	case audit.ListenerOpened:
 		return fmt.Sprintf("%s listens on %s", who, at)

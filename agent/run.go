@@ -181,6 +181,10 @@ func (l *loop) audit(ctx context.Context) error {
 	o := observe(snapshot, newClassifier(snapshot, l.Catalog, l.Policy, false), l.Policy)
 	events := l.coverage(o.coverage)
 	tracks, changes := diff(l.state.Tracks, o, l.Limits)
+	if p := l.state.Policy; p != "" && p != l.Policy.SHA256 {
+		changes = repealed(changes, tracks)
+	}
+	l.state.Policy = l.Policy.SHA256
 	coverage := o.coverage // a copy: a pointer into o would keep all of it
 	l.state.Tracks, l.state.Coverage, l.failure = tracks, &coverage, ""
 	l.seen, l.stale = 0, true

@@ -190,7 +190,39 @@ func TestRunReloadsThePolicy(t *testing.T) {
 		})
 		wantLogged(t, dir, "agent.started", "policy.loaded", "listener.opened", "finding.raised all",
 			"policy.rejected", "policy.loaded", "finding.cleared all", "agent.stopped")
+		wantMessages(t, dir, audit.FindingCleared, "not by the policy that is in force now: ")
 	})
+}
+
+// TestRunWithAnotherPolicy: who starts the agent with another policy is told
+// that it was the policy that changed, once.
+func TestRunWithAnotherPolicy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir, h := t.TempDir(), &host{snapshot: listening(8080)}
+		runFor(t, dir, h, mustPolicy(t, alertAll), 5*time.Second, nil)
+		runFor(t, dir, h, mustPolicy(t, allowAll), 5*time.Second, nil)
+		runFor(t, dir, h, mustPolicy(t, alertAll), 5*time.Second, nil)
+		h.snapshot = listening()
+		runFor(t, dir, h, mustPolicy(t, alertAll), 5*time.Second, nil)
+		wantMessages(t, dir, audit.FindingCleared, "not by the policy that is in force now: ", "no longer: ")
+	})
+}
+
+// wantMessages holds how the messages of the records of a kind begin.
+func wantMessages(t *testing.T, dir, kind string, want ...string) {
+	t.Helper()
+	var got []string
+	for e, err := range audit.ReadFrom(filepath.Join(dir, "log"), 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Event == kind {
+			got = append(got, e.Message)
+		}
+	}
+	if !slices.EqualFunc(got, want, strings.HasPrefix) {
+		t.Errorf("the messages of %s are %q, want %q", kind, got, want)
+	}
 }
 
 func TestRunRecordsLostCoverage(t *testing.T) {

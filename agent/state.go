@@ -37,7 +37,7 @@ type state struct {
 	Coverage *audit.Coverage  `json:"coverage"` // as last reported
 	// Suspects are what cross-checks found, by the id of the finding.
 	Suspects map[string]suspect `json:"suspects,omitempty"`
-	Policy   string             `json:"policy"` // SHA-256 of the one last reported
+	Policy   string             `json:"policy"` // SHA-256 of the one that the listeners were decided by
 }
 
 // readState reads what was remembered; nothing if there is no file yet.
@@ -198,8 +198,6 @@ func recall(stateDir, logDir string) (state, error) {
 			s.Suspects = replaySuspect(s.Suspects, e)
 		case e.Coverage != nil:
 			s.Coverage = e.Coverage
-		case e.Event == audit.PolicyLoaded && e.Policy != nil:
-			s.Policy = e.Policy.SHA256
 		}
 	}
 	return s, problem
