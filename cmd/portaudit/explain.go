@@ -34,7 +34,7 @@ the id of a listener or finding from the output of scan --json.`,
   portaudit explain 53/udp
   portaudit explain ssh
   portaudit explain 127.0.0.1:631`,
-		Args: cobra.ExactArgs(1),
+		Args: oneArgument("a port, such as 22 or 53/udp, a service, an address with a port, or an id"),
 		RunE: func(c *cobra.Command, args []string) error {
 			o, sockets, err := scanOptions(*s)
 			if err != nil {

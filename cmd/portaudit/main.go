@@ -31,7 +31,12 @@ func execute() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	command := newRoot()
+	var helpErr error
+	writeHelpOnce(command, &helpErr)
 	err := command.ExecuteContext(ctx)
+	if err == nil {
+		err = failure(helpErr)
+	}
 	var code exitError
 	switch {
 	case err == nil:
@@ -43,7 +48,7 @@ func execute() int {
 		return code.code
 	case errors.Is(err, syscall.EPIPE):
 		return exitOK // the reader of the pipe has seen enough
-	default: // cobra's own: an unknown command or flag, a wrong number of arguments
+	default: // cobra's own, of its own commands
 		fmt.Fprintln(os.Stderr, "portaudit:", visibleLines(err.Error()))
 		return exitUsage
 	}

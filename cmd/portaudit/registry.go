@@ -38,7 +38,7 @@ func newLookup(s *settings) *cobra.Command {
   portaudit registry lookup ssh
   portaudit registry lookup 8000-8100
   portaudit registry lookup 0-65535 --json`,
-		Args: cobra.ExactArgs(1),
+		Args: oneArgument("a port, a range or a service name, such as 22, 53/udp, 8000-8100 or ssh"),
 		RunE: func(c *cobra.Command, args []string) error {
 			resolved, err := s.resolve()
 			if err != nil {
@@ -192,7 +192,7 @@ func newInfo(s *settings) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "info",
 		Short: "Say which registry is in use: its date, its size and its licence",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			resolved, err := s.resolve()
 			if err != nil {
@@ -271,7 +271,7 @@ The file is checked whole before anything changes. A bad one is refused with
 its name, the line and the reason, and the registry in use stays.`,
 		Example: `  portaudit registry import service-names-port-numbers.xml
   portaudit registry import service-names-port-numbers.csv --data-dir ./data`,
-		Args: cobra.ExactArgs(1),
+		Args: oneArgument("the file that IANA publishes"),
 		RunE: func(c *cobra.Command, args []string) error {
 			resolved, err := s.resolve()
 			if err != nil {

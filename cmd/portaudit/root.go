@@ -38,6 +38,8 @@ Start with "portaudit scan". It changes nothing.`,
 	).Replace(root.UsageTemplate()))
 	root.PersistentFlags().StringVar(&s.config, "config", "", "configuration `FILE` (default "+defaultPaths().config+" if there is one)")
 	root.AddCommand(newScan(&s), newRun(&s), newStatus(&s), newExplain(&s), newRegistry(&s))
+	root.SetFlagErrorFunc(wrongFlag)
+	root.SetHelpCommand(newHelp())
 	root.InitDefaultCompletionCmd()
 	fitHelp(root)
 	return root
@@ -59,22 +61,6 @@ func fitHelp(c *cobra.Command) {
 	for _, sub := range c.Commands() {
 		fitHelp(sub)
 	}
-}
-
-// knownCommand refuses the name of a command that does not exist, and suggests
-// the nearest one: cobra does so for the root command alone.
-func knownCommand(c *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	message := fmt.Sprintf("unknown command %q for %q", args[0], c.CommandPath())
-	if c.SuggestionsMinimumDistance <= 0 {
-		c.SuggestionsMinimumDistance = 2 // cobra's own default, set where it suggests
-	}
-	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
-		message += fmt.Sprintf(", did you mean %q?", near[0])
-	}
-	return fmt.Errorf("%s: see %s --help", message, c.CommandPath())
 }
 
 // version returns the version that the Go toolchain recorded in the binary.

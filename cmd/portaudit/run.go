@@ -37,7 +37,7 @@ sockets, at the start and then as often as you say: what one of them hides is a
 finding of the rule hidden-port.`,
 		Example: `  sudo portaudit run
   portaudit run --log-dir ./log --state-dir ./state --interval 2s`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := s.explicit(c); err != nil {
 				return usage(err)

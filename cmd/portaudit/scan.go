@@ -43,7 +43,7 @@ Exit codes: 0 nothing found at the --fail-on level, 1 the audit itself failed,
   sudo portaudit scan --verbose
   portaudit scan --json | jq '.findings[].message'
   portaudit scan --policy ./policy.yaml --jsonl`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error { return runScan(c, *s, f) },
 	}
 	c.Flags().BoolVar(&f.json, "json", false, "print one JSON document (docs/json.md)")
@@ -52,7 +52,6 @@ Exit codes: 0 nothing found at the --fail-on level, 1 the audit itself failed,
 	c.Flags().StringVar(&f.failOn, "fail-on", "", "exit with 3 on findings of this `SEVERITY` or above: low, medium, high, critical")
 	c.Flags().BoolVar(&f.crossCheck, "cross-check", false, "compare the system's views, for hidden ports")
 	c.Flags().BoolVar(&f.probe, "probe", false, "with --cross-check: try to bind every port, in every network namespace")
-	c.MarkFlagsMutuallyExclusive("json", "jsonl", "verbose") // JSON has all of it anyway
 	s.policyFlag(c)
 	s.stateFlag(c)
 	s.dataFlag(c)
@@ -69,6 +68,9 @@ func runScan(c *cobra.Command, s settings, f scanFlags) error {
 		if level, err = policy.ParseSeverity(f.failOn); err != nil {
 			return usage(err)
 		}
+	}
+	if f.json && f.lines || f.verbose && (f.json || f.lines) {
+		return see(c, "--json, --jsonl and --verbose are three forms of the same: give one of them (JSON has all that --verbose tells)")
 	}
 	if f.probe && !f.crossCheck {
 		return usage(errors.New("--probe is a part of --cross-check: give both"))

@@ -29,7 +29,7 @@ see everything, its last audit failed, or its log or state is damaged.`,
 		Example: `  sudo portaudit status
   sudo portaudit status --json | jq .coverage.gaps
   portaudit status --log-dir ./log --state-dir ./state`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			resolved, err := s.resolve()
 			if err != nil {
