@@ -47,7 +47,7 @@ func defaultPaths() paths {
 	if runtime.GOOS != "windows" {
 		return paths{
 			config: "/etc/portaudit/portaudit.yaml", policy: "/etc/portaudit/policy.yaml",
-			logDir: "/var/log/portaudit", stateDir: "/var/lib/portaudit", dataDir: "/var/lib/portaudit",
+			logDir: "/var/log/portaudit", stateDir: "/var/lib/portaudit/state", dataDir: "/var/lib/portaudit/data",
 			services: "/etc/services",
 		}
 	}
