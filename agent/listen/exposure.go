@@ -80,16 +80,26 @@ func family(s Socket) string {
 }
 
 // inContainer says how a socket of another namespace can be reached: by what
-// the host publishes for it, or over the network of its namespace.
+// the host publishes for it, or over the network of its namespace, as far as the
+// packet filter in there lets it.
 func inContainer(s Socket, around surroundings) Exposure {
+	reach := ReachNamespace
+	how := fmt.Sprintf("Reached over the network of its namespace (%s); whether other hosts have a route there is not evaluated",
+		strings.Join(around.devices, ", "))
 	for _, p := range around.published {
 		if handsOn(p, s, around) {
-			return Exposure{ReachPublished, fmt.Sprintf("Published by the host as port %s (%s).", portsText(p.Ports), p.Because)}
+			reach = ReachPublished
+			how = fmt.Sprintf("Published by the host as port %s (%s); what the host filters on the way is not evaluated", portsText(p.Ports), p.Because)
+			break
 		}
 	}
-	return Exposure{ReachNamespace, fmt.Sprintf(
-		"Reached over the network of its namespace (%s); whether other hosts have a route there is not evaluated.",
-		strings.Join(around.devices, ", "))}
+	outcome, clause := passage(s, around, "the packet filter of its namespace")
+	switch outcome {
+	case firewall.Dropped, firewall.Rejected, firewall.Diverted:
+		return Exposure{ReachBlocked, how + "; but " + clause + "."}
+	default:
+		return Exposure{reach, how + "; " + clause + "."}
+	}
 }
 
 // handsOn reports whether a publication leads to the socket.
@@ -130,21 +140,35 @@ func filtered(s Socket, around surroundings, reach Reach, how string) Exposure {
 			redirected = fmt.Sprintf("; port %s is redirected to it", portsText(p.Ports))
 		}
 	}
+	outcome, clause := passage(s, around, "the packet filter")
+	switch outcome {
+	case firewall.Dropped, firewall.Rejected, firewall.Diverted:
+		return Exposure{ReachBlocked, how + redirected + ", but " + clause + "."}
+	case firewall.Partly:
+		return Exposure{ReachRestricted, how + redirected + "; " + clause + "."}
+	default:
+		return Exposure{reach, how + redirected + "; " + clause + "."}
+	}
+}
+
+// passage asks the packet filter of the socket's namespace, which is called
+// whose, what it does to new connections, and returns that in words too.
+func passage(s Socket, around surroundings, whose string) (firewall.Outcome, string) {
 	if around.filterErr != nil {
-		return Exposure{reach, how + redirected + "; the packet filter was not evaluated: " + around.filterErr.Error() + "."}
+		return firewall.Unknown, whose + " was not evaluated: " + around.filterErr.Error()
 	}
 	result := ask(s, around.filter)
 	switch result.Outcome {
 	case firewall.Accepted:
-		return Exposure{reach, how + redirected + "; the packet filter lets new connections in (" + result.Because + ")."}
+		return result.Outcome, whose + " lets new connections in (" + result.Because + ")"
 	case firewall.Dropped, firewall.Rejected:
-		return Exposure{ReachBlocked, how + redirected + ", but the packet filter lets no other host in: " + result.Because + "."}
+		return result.Outcome, whose + " lets no other host in: " + result.Because
 	case firewall.Diverted:
-		return Exposure{ReachBlocked, how + ", but its port is handed on to somebody else: " + result.Because + "."}
+		return result.Outcome, whose + " hands its port on to somebody else: " + result.Because
 	case firewall.Partly:
-		return Exposure{ReachRestricted, how + redirected + "; what the packet filter lets in depends on " + result.On.String() + ": " + result.Because + "."}
+		return result.Outcome, "what " + whose + " lets in depends on " + result.On.String() + ": " + result.Because
 	default:
-		return Exposure{reach, how + redirected + "; the packet filter could not be evaluated, for it hangs on " + result.On.String() + ": " + result.Because + "."}
+		return result.Outcome, whose + " could not be evaluated, for it hangs on " + result.On.String() + ": " + result.Because
 	}
 }
 

@@ -24,6 +24,8 @@ func TestExpose(t *testing.T) {
 		Transport: registry.TCP, Ports: firewall.Ports{First: 8080, Last: 8080},
 		To: netip.MustParseAddr("172.17.0.2"), ToPorts: firewall.Ports{First: 80, Last: 80}, Because: "rule 3",
 	}}
+	blindInside := published
+	blindInside.filterErr = errors.New("operation not permitted")
 	elsewhere := published
 	elsewhere.addresses = []netip.Addr{netip.MustParseAddr("172.17.0.3")}
 	dual := at("::")
@@ -49,6 +51,8 @@ func TestExpose(t *testing.T) {
 		{"a namespace without devices", at("0.0.0.0"), alone, ReachNone, "No device"},
 		{"a container that publishes nothing", at("0.0.0.0"), container, ReachNamespace, "eth0"},
 		{"a container whose port is published", at("0.0.0.0"), published, ReachPublished, "port 8080 (rule 3)"},
+		{"published, into a namespace whose rules could not be read", at("0.0.0.0"), blindInside, ReachPublished, "the packet filter of its namespace was not evaluated: operation not permitted"},
+		{"what filters on the way is said not to be evaluated", at("0.0.0.0"), published, ReachPublished, "what the host filters on the way is not evaluated; the packet filter of its namespace lets"},
 		{"published for another container", at("0.0.0.0"), elsewhere, ReachNamespace, "eth0"},
 		{"another port than the published one", Socket{Transport: registry.TCP, Address: netip.IPv4Unspecified(), Port: 81}, published, ReachNamespace, "eth0"},
 		{"another transport", Socket{Transport: registry.UDP, Address: netip.IPv4Unspecified(), Port: 80}, published, ReachNamespace, "eth0"},
