@@ -76,7 +76,7 @@ func endpointPhrase(l Listener) string {
 		text = l.Address + " port " + PortText(l) + "/" + l.Transport
 	}
 	if l.Interface != "" && !strings.Contains(l.Address, "%") {
-		text += " of " + l.Interface
+		text += " of the device " + l.Interface
 	}
 	return text
 }

@@ -281,7 +281,9 @@ func writeNobody(b *strings.Builder, s screen, a answer) {
 
 func writeListener(b *strings.Builder, s screen, l agent.Explanation, everyRule bool) {
 	b.WriteString(s.paint("bold", agent.EndpointText(l.Listener)) + "\n")
-	b.WriteString(s.wrap("  ", "Owner: "+agent.OwnersText(l.Owners, describeOwner)+"."))
+	for _, o := range l.Owners {
+		b.WriteString(s.wrap("  ", "Owner: "+describeOwner(o)+"."))
+	}
 	b.WriteString(s.wrap("  ", reachSentence(l.Listener)))
 	if text := privilegeSentence(l.Listener); text != "" {
 		b.WriteString(s.wrap("  ", text))
