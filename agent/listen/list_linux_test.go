@@ -1,202 +1,22 @@
 package listen
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/sys/unix"
 
 	"github.com/portaudit/portaudit/registry"
 )
-
-// childMode makes the test binary a listener: "reuseport PORT" listens beside
-// others, "hold" keeps descriptor 3 open, "" is no child.
-const childMode = "PORTAUDIT_TEST_CHILD"
-
-func TestMain(m *testing.M) {
-	mode, argument, _ := strings.Cut(os.Getenv(childMode), " ")
-	switch mode {
-	case "":
-		os.Exit(m.Run())
-	case "reuseport":
-		l, err := listenReusePort("127.0.0.1:" + argument)
-		if err != nil {
-			fmt.Println(err)
-			os.Exit(1)
-		}
-		defer l.Close()
-	case "tcp":
-		l, err := net.Listen("tcp", argument)
-		if err != nil {
-			fmt.Println(err)
-			os.Exit(1)
-		}
-		defer l.Close()
-		fmt.Println(l.Addr().(*net.TCPAddr).Port)
-	case "busy": // 20 TCP listeners and 10 UDP sockets beside what it was given
-		for range 20 {
-			l, err := net.Listen("tcp4", "127.0.0.1:0")
-			if err != nil {
-				fmt.Println(err)
-				os.Exit(1)
-			}
-			defer l.Close()
-		}
-		for range 10 {
-			c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-			if err != nil {
-				fmt.Println(err)
-				os.Exit(1)
-			}
-			defer c.Close()
-		}
-	case "leave": // listens in a network namespace that it then leaves
-		runtime.LockOSThread()
-		home, err := os.Open("/proc/thread-self/ns/net")
-		if err == nil {
-			err = unix.Unshare(unix.CLONE_NEWNET)
-		}
-		away, _ := os.Readlink("/proc/thread-self/ns/net")
-		var fd int
-		if err == nil {
-			fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-		}
-		if err == nil {
-			err = errors.Join(unix.Bind(fd, &unix.SockaddrInet4{}), unix.Listen(fd, 1), unix.Setns(int(home.Fd()), unix.CLONE_NEWNET))
-		}
-		if err != nil {
-			fmt.Println(err)
-			os.Exit(1)
-		}
-		fmt.Println(away)
-	case "reach": // prints how its own listener can be reached, with the rules and without
-		l, err := net.Listen("tcp4", os.Getenv("REACH_ADDRESS"))
-		if err != nil {
-			fmt.Println(err)
-			os.Exit(1)
-		}
-		defer l.Close()
-		sockets, err := Open(Options{Beat: time.Nanosecond})
-		if err != nil {
-			fmt.Println(err)
-			os.Exit(1)
-		}
-		for range 2 {
-			s, err := sockets.List(context.Background())
-			if err != nil {
-				fmt.Println(err)
-			}
-			for _, k := range s.Sockets {
-				if netip.AddrPortFrom(k.Address, uint16(k.Port)) == l.Addr().(*net.TCPAddr).AddrPort() {
-					fmt.Println(k.Exposure.Reach)
-				}
-			}
-			if out, err := exec.Command("nft", "flush", "ruleset").CombinedOutput(); err != nil {
-				fmt.Println(err, string(out))
-			}
-		}
-	case "list":
-		printSnapshot()
-		return
-	}
-	fmt.Println("ready")
-	_, _ = bufio.NewReader(os.Stdin).ReadByte() // until the parent goes
-}
-
-// printSnapshot prints what this process sees, for a parent with other rights.
-func printSnapshot() {
-	s, err := List(context.Background())
-	if err != nil {
-		fmt.Println(err)
-	}
-	for _, k := range s.Sockets {
-		for _, o := range k.Owners {
-			fmt.Println("socket", netip.AddrPortFrom(k.Address, uint16(k.Port)), o.How)
-		}
-	}
-	for _, g := range s.Coverage.Gaps {
-		fmt.Println("gap", g.Hides, g.Fix)
-	}
-}
-
-func listenReusePort(address string) (net.Listener, error) {
-	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
-		var err error
-		return errFirst(c.Control(func(fd uintptr) {
-			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
-		}), &err)
-	}}
-	return config.Listen(context.Background(), "tcp", address)
-}
-
-func errFirst(err error, second *error) error {
-	if err != nil {
-		return err
-	}
-	return *second
-}
-
-// child starts the test binary as a listener, waits until it is ready, and
-// returns its process and what it printed before.
-func child(t *testing.T, exe, mode string, files ...*os.File) (*os.Process, []string) {
-	t.Helper()
-	cmd := exec.Command(exe)
-	cmd.Env = append(os.Environ(), childMode+"="+mode)
-	cmd.ExtraFiles = files
-	return start(t, cmd)
-}
-
-// start starts a command that runs the test binary as a listener.
-func start(t *testing.T, cmd *exec.Cmd) (*os.Process, []string) {
-	t.Helper()
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { in.Close(); _ = cmd.Wait() })
-	var lines []string
-	for scan := bufio.NewScanner(out); scan.Scan(); {
-		if scan.Text() == "ready" {
-			return cmd.Process, lines
-		}
-		lines = append(lines, scan.Text())
-	}
-	t.Fatalf("%v ended: %q", cmd, lines)
-	return nil, nil
-}
-
-func listenTCP(t *testing.T, network, address string) (*net.TCPListener, netip.AddrPort) {
-	t.Helper()
-	l, err := net.Listen(network, address)
-	if err != nil {
-		t.Skipf("this host has no %s %s: %v", network, address, err)
-	}
-	t.Cleanup(func() { l.Close() })
-	return l.(*net.TCPListener), l.Addr().(*net.TCPAddr).AddrPort()
-}
 
 func find(t *testing.T, s Snapshot, transport registry.Transport, at netip.AddrPort) Socket {
 	t.Helper()
