@@ -152,7 +152,10 @@ func receiveDescriptor() error {
 func flip(paths string) error {
 	here, there, _ := strings.Cut(paths, " ")
 	time.Sleep(time.Millisecond)
-	return syscall.Exec(there, []string{there}, append(os.Environ(), childMode+"=flip "+there+" "+here))
+	if err := os.Setenv(childMode, "flip "+there+" "+here); err != nil {
+		return err
+	}
+	return syscall.Exec(there, []string{there}, os.Environ())
 }
 
 // printSnapshot prints what this process sees, for a parent with other rights.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -33,6 +34,11 @@ func newProcessReader(proc int) *processReader {
 	return &processReader{proc: proc, buffer: make([]byte, 64<<10), link: make([]byte, unix.PathMax)}
 }
 
+// startingTime is how long the kernel takes from giving a process its new
+// program to giving it its arguments (load_elf_binary in fs/binfmt_elf.c); who
+// reads in between finds none.
+const startingTime = 500 * time.Microsecond
+
 // read reads what is known of the process that h names. The directory in /proc
 // stays bound to the process that it was opened for: when that ends, and its
 // number goes to another one, files in it can no longer be read
@@ -45,6 +51,26 @@ func (r *processReader) read(h holding) processFacts {
 		return raced
 	}
 	defer unix.Close(dir)
+	for try := range 4 { // it may run another program meanwhile (execve(2))
+		if try > 0 {
+			time.Sleep(startingTime)
+		}
+		before, _ := fileAt(dir, "exe") // what may not be looked at is the same, nothing, later
+		p := r.readOnce(dir, h)
+		if p.owner.How == Raced || before == p.exe && (len(p.owner.Arguments) > 0 || p.owner.Executable == "") {
+			return p
+		}
+		raced.err = p.err
+		if before == p.exe {
+			raced = p // a program without arguments, or one that is just being started
+		}
+	}
+	return raced
+}
+
+// readOnce is read, of a process that may run another program meanwhile.
+func (r *processReader) readOnce(dir int, h holding) processFacts {
+	raced := processFacts{owner: Owner{How: Raced, PID: int(h.pid)}}
 	b, err := r.file(dir, "stat\x00")
 	if err != nil {
 		return raced
@@ -202,9 +228,13 @@ func (r *processReader) readParent(pid int) (procStat, error) {
 
 // executable returns which file a process runs.
 func (r *processReader) executable(pid int32) (fileID, error) {
-	path := append(appendNumber(r.path[:0], int(pid)), "/exe"...)
+	return fileAt(r.proc, string(append(appendNumber(r.path[:0], int(pid)), "/exe"...)))
+}
+
+// fileAt returns which file a path leads to.
+func fileAt(dir int, path string) (fileID, error) {
 	var s unix.Stat_t
-	if err := unix.Fstatat(r.proc, string(path), &s, 0); err != nil {
+	if err := unix.Fstatat(dir, path, &s, 0); err != nil {
 		return fileID{}, err
 	}
 	return fileID{s.Dev, s.Ino}, nil

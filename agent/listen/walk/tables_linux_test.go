@@ -28,19 +28,27 @@ func openTables(t testing.TB) *Tables {
 	return tables
 }
 
-// inNewNamespace runs do in a network namespace of its own.
+// inNewNamespace runs do in a network namespace of its own, in a thread that is
+// not the first of the process: that one cannot end.
 func inNewNamespace(t *testing.T, do func()) {
 	t.Helper()
 	done := make(chan error)
-	go func() {
+	var begin func()
+	begin = func() {
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			done <- err
+		if unix.Gettid() == unix.Getpid() {
+			go begin()
+			<-t.Context().Done()
+			runtime.UnlockOSThread()
 			return
 		}
-		do()
-		done <- nil
-	}()
+		err := unix.Unshare(unix.CLONE_NEWNET)
+		if err == nil {
+			do()
+		}
+		done <- err
+	}
+	go begin()
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
