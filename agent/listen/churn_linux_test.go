@@ -72,13 +72,74 @@ func TestSoakInside(t *testing.T) {
 	}
 	defer e.close()
 	truth := churn(t, length)
-	soak(t, e, truth, length)
+	lasting := lastingListeners(t) // they end first: the churn waits for every child
+	soak(t, e, truth, lasting, length)
 	truth.mu.Lock()
 	defer truth.mu.Unlock()
-	t.Logf("%s: %d processes in %s (%.0f a second), pids reused: %v; %d snapshots, %d owners compared, %d of them raced, 0 wrong",
-		way, truth.started, length, float64(truth.started)/length.Seconds(), reuse, truth.snapshots, truth.compared, truth.raced)
-	if truth.compared == 0 {
+	t.Logf("%s: %d processes in %s (%.0f a second), pids reused: %v; %d snapshots, %d owners compared, 0 wrong; %d raced, of those that lived for %v %d of %d",
+		way, truth.started, length, float64(truth.started)/length.Seconds(), reuse, truth.snapshots, truth.compared, truth.raced,
+		longLife, truth.longRaced, truth.long)
+	if truth.compared == 0 || truth.long == 0 {
 		t.Error("no owner was compared")
+	}
+	// Who lives so much longer than an enumeration takes is gone before it was
+	// read only if it was about to end: a part of the snapshots that is as small
+	// as the enumeration is short.
+	if truth.longRaced*4 > truth.long {
+		t.Errorf("%d of %d owners that lived for %v were not read in time", truth.longRaced, truth.long, longLife)
+	}
+}
+
+// longLife is how long some of the churning processes live, much longer than
+// an enumeration takes.
+const longLife = 200 * time.Millisecond
+
+// lastingListeners opens listeners that are there until the churn is over, each held by this process and a child of it, and returns their
+// inodes with the owners that every snapshot must name.
+func lastingListeners(t *testing.T) map[uint64][]int {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lasting := map[uint64][]int{}
+	for range 10 {
+		l, _ := listenTCP(t, "tcp4", "127.0.0.1:0")
+		file, err := l.File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		var s unix.Stat_t
+		if err := unix.Fstat(int(file.Fd()), &s); err != nil {
+			t.Fatal(err)
+		}
+		heir, _ := child(t, self, "hold", file)
+		owners := []int{os.Getpid(), heir.Pid}
+		slices.Sort(owners)
+		lasting[s.Ino] = owners
+	}
+	return lasting
+}
+
+// checkLasting holds that a snapshot names both owners of those listeners,
+// beside the churning processes, which are copies of this one and hold them too.
+func checkLasting(t *testing.T, s Snapshot, lasting map[uint64][]int) {
+	t.Helper()
+	seen := 0
+	for _, socket := range s.Sockets {
+		if len(socket.inodes) != 1 || lasting[socket.inodes[0]] == nil {
+			continue
+		}
+		seen++
+		for _, pid := range lasting[socket.inodes[0]] {
+			if !slices.ContainsFunc(socket.Owners, func(o Owner) bool { return o.PID == pid && o.How == Process }) {
+				t.Errorf("the owners of socket %d are %v, want %d among them", socket.inodes[0], ownerPIDs(socket), pid)
+			}
+		}
+	}
+	if seen != len(lasting) {
+		t.Errorf("%d of %d listeners that last are in the snapshot", seen, len(lasting))
 	}
 }
 
@@ -99,7 +160,7 @@ func smallPIDs(t *testing.T) bool {
 
 // soak enumerates for the time and checks each snapshot a little later, when
 // everybody has written down what it did.
-func soak(t *testing.T, e *engine, truth *truth, length time.Duration) {
+func soak(t *testing.T, e *engine, truth *truth, lasting map[uint64][]int, length time.Duration) {
 	t.Helper()
 	var waiting []Snapshot
 	var heap, files int
@@ -109,6 +170,7 @@ func soak(t *testing.T, e *engine, truth *truth, length time.Duration) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		checkLasting(t, s, lasting)
 		if waiting = append(waiting, s); len(waiting) > 20 {
 			truth.check(t, waiting[0])
 			waiting = waiting[1:]
@@ -148,20 +210,27 @@ func openFiles(t *testing.T) int {
 // truth is what the processes wrote down: who held which socket.
 type truth struct {
 	mu      sync.Mutex
-	holders map[uint64][]holding // by inode
-	older   map[uint64][]holding // of the half minute before
+	holders map[uint64][]witness // by inode
+	older   map[uint64][]witness // of the half minute before
 	turned  time.Time            // when that ended
 
 	started, snapshots, compared, raced int
+	long, longRaced                     int // of owners that lived for longLife
+}
+
+// witness is what a process wrote down of itself.
+type witness struct {
+	holding
+	long bool // it lives for longLife
 }
 
 // note notes what a process wrote down. What is older than a minute nobody asks
 // for any more.
-func (tr *truth) note(h holding) {
+func (tr *truth) note(h witness) {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
 	if time.Since(tr.turned) > 30*time.Second {
-		tr.holders, tr.older, tr.turned = map[uint64][]holding{}, tr.holders, time.Now()
+		tr.holders, tr.older, tr.turned = map[uint64][]witness{}, tr.holders, time.Now()
 	}
 	tr.holders[h.inode] = append(tr.holders[h.inode], h)
 	tr.started++
@@ -178,7 +247,14 @@ func (tr *truth) check(t *testing.T, s Snapshot) {
 			continue
 		}
 		holders := slices.Concat(tr.older[socket.inodes[0]], tr.holders[socket.inodes[0]])
+		long := len(holders) > 0 && !slices.ContainsFunc(holders, func(h witness) bool { return !h.long })
 		for _, o := range socket.Owners {
+			if long {
+				tr.long++
+				if o.How == Raced {
+					tr.longRaced++
+				}
+			}
 			switch {
 			case len(holders) == 0: // not of a process that writes down
 				continue
@@ -233,7 +309,7 @@ func churn(t *testing.T, length time.Duration) *truth {
 			var pid int32
 			_, _ = fmt.Sscan(string(stat[:bytes.IndexByte(stat, ' ')]), &pid)
 			inode := binary.NativeEndian.Uint64(b)
-			tr.note(holding{inode: inode, pid: pid, start: s.start})
+			tr.note(witness{holding{inode: inode, pid: pid, start: s.start}, b[recordSize-1] != 0})
 		}
 	})
 	end := time.Now().Add(length)
@@ -285,6 +361,9 @@ func forkChurner(pipe, n int) {
 		return
 	}
 	fd, _, _ := syscall.RawSyscall(unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_STREAM, 0)
+	if n%64 == 0 {
+		churnRecord[recordSize-1] = 1
+	}
 	writeDown(pipe, fd)
 	syscall.RawSyscall(unix.SYS_BIND, fd, uintptr(unsafe.Pointer(&churnAddress)), unix.SizeofSockaddrInet4)
 	syscall.RawSyscall(unix.SYS_LISTEN, fd, 1, 0)
@@ -295,7 +374,7 @@ func forkChurner(pipe, n int) {
 	}
 	churnRest.Nsec = int64(n%5) * 1e6
 	if n%64 == 0 {
-		churnRest.Nsec = 200e6 // some live longer than an enumeration takes
+		churnRest.Nsec = int64(longLife)
 	}
 	syscall.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&churnRest)), 0, 0)
 	syscall.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
@@ -307,7 +386,7 @@ func writeDown(pipe int, fd uintptr) {
 	syscall.RawSyscall(unix.SYS_FSTAT, fd, uintptr(unsafe.Pointer(&churnFile)), 0)
 	*(*uint64)(unsafe.Pointer(&churnRecord)) = churnFile.Ino
 	stat, _, _ := syscall.RawSyscall6(unix.SYS_OPENAT, 0, uintptr(unsafe.Pointer(unsafe.SliceData(churnStat))), unix.O_RDONLY, 0, 0, 0)
-	syscall.RawSyscall(unix.SYS_READ, stat, uintptr(unsafe.Pointer(&churnRecord))+8, recordSize-9)
+	syscall.RawSyscall(unix.SYS_READ, stat, uintptr(unsafe.Pointer(&churnRecord))+8, recordSize-10)
 	syscall.RawSyscall(unix.SYS_CLOSE, stat, 0, 0)
 	syscall.RawSyscall(unix.SYS_WRITE, uintptr(pipe), uintptr(unsafe.Pointer(&churnRecord)), recordSize)
 }

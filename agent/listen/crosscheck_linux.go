@@ -236,7 +236,7 @@ func (e *engine) stillBound(ctx context.Context, before map[boundKey]bool) ([]Bo
 
 // ownerNow reads who holds a socket at this moment.
 func (e *engine) ownerNow(h holding) Owner {
-	o := e.reader.read(h).owner
+	o := e.reader.read(claim{holding: h}).owner
 	if o.UID.Known {
 		o.User = e.userName(o.UID.ID)
 	}

@@ -327,7 +327,7 @@ func TestFakeProc(t *testing.T) {
 		"the descriptor is another socket":   {pid: 7, fd: 3, inode: 101},
 		"the process has ended":              {pid: 8, fd: 3, inode: 100},
 	} {
-		if p := e.reader.read(wrong); p.owner.How != Raced || p.owner.PID != int(wrong.pid) {
+		if p := e.reader.read(claim{holding: wrong}); p.owner.How != Raced || p.owner.PID != int(wrong.pid) {
 			t.Errorf("%s: got %+v, want raced", reason, p.owner)
 		}
 	}

@@ -20,13 +20,22 @@ const readAgain = 5 * time.Minute
 // the same any more, and forgets those that it did not find.
 func (e *engine) readHolders(ctx context.Context) error {
 	now := time.Now()
-	var unread []holding
+	var unread []claim
+	at := map[int32]int{} // of each process in unread
+	var lost []holding
 	for _, h := range e.found {
 		if h.pid == 0 {
 			continue
 		}
 		p := e.processes[h.pid]
 		if p != nil && p.walk == e.audit {
+			i, isUnread := at[h.pid]
+			switch {
+			case isUnread && h.start == 0:
+				unread[i].rest = append(unread[i].rest, h)
+			case isUnread && h.start != unread[i].start, !isUnread && h.start != 0 && h.start != p.owner.Start:
+				lost = append(lost, h) // two processes had the number during the walk
+			}
 			continue
 		}
 		if p != nil && p.owner.Concealed == e.concealed(h.pid) && e.same(p, h) {
@@ -34,7 +43,8 @@ func (e *engine) readHolders(ctx context.Context) error {
 			continue
 		}
 		e.processes[h.pid] = &known{walk: e.audit, ran: h.exe}
-		unread = append(unread, h)
+		at[h.pid] = len(unread)
+		unread = append(unread, claim{holding: h})
 	}
 	for pid, p := range e.processes {
 		if p.walk != e.audit {
@@ -47,11 +57,38 @@ func (e *engine) readHolders(ctx context.Context) error {
 		return err
 	}
 	pids := make([]int32, len(unread))
-	for i, h := range unread {
-		pids[i] = h.pid
+	for i, c := range unread {
+		pids[i] = c.pid
+		lost = append(lost, read[i].lost...)
 	}
 	e.keep(ctx, pids, read, now)
+	for _, h := range lost {
+		e.lose(h)
+	}
 	return nil
+}
+
+// claim is a process that a walk came upon, with what it is said to hold.
+type claim struct {
+	holding
+	rest []holding // beside the first one, where the walk tells no start of the process
+}
+
+// lose takes a socket from a process that turned out not to have it: its number
+// was another's, or it has closed the socket meanwhile.
+func (e *engine) lose(h holding) {
+	for _, s := range e.spaces {
+		for _, k := range s.known {
+			if uint64(k.row.Inode) != h.inode {
+				continue
+			}
+			rest := slices.DeleteFunc(slices.Clone(k.holders), func(o holder) bool { return o.pid == h.pid })
+			if len(rest) == 0 {
+				rest = []holder{{how: Raced}}
+			}
+			k.holders, e.changed = rest, true
+		}
+	}
 }
 
 // same reports whether a process that was read before is the one of h, and
@@ -73,7 +110,7 @@ func (e *engine) same(p *known, h holding) bool {
 
 // readAll reads processes on every core. All goroutines have ended when it
 // returns.
-func (e *engine) readAll(ctx context.Context, list []holding) ([]processFacts, error) {
+func (e *engine) readAll(ctx context.Context, list []claim) ([]processFacts, error) {
 	read := make([]processFacts, len(list))
 	var next atomic.Int64
 	var all sync.WaitGroup
@@ -98,6 +135,7 @@ func (e *engine) keep(ctx context.Context, pids []int32, read []processFacts, no
 	programs := e.programs(ctx, pids, read)
 	ancestors := map[int][]Ancestor{}
 	for i, p := range read {
+		p.lost = nil // it is told already
 		o := &p.owner
 		if o.Concealed = e.concealed(pids[i]); o.Concealed == Yes && !e.cloned() {
 			p = processFacts{owner: Owner{How: Denied, PID: int(pids[i]), Concealed: Yes}}
@@ -205,7 +243,7 @@ func (e *engine) readInTurn(ctx context.Context, now time.Time) {
 		}
 		if k.owner.Start != 0 {
 			pids = append(pids, pid)
-			e.read = append(e.read, e.reader.read(holding{pid: pid, start: k.owner.Start}))
+			e.read = append(e.read, e.reader.read(claim{holding: holding{pid: pid, start: k.owner.Start}}))
 		}
 	}
 	e.keep(ctx, pids, e.read, now)

@@ -16,9 +16,10 @@ type processFacts struct {
 	owner Owner
 	exe   fileID
 	root  fileID
-	users uint64 // inode of its user namespace, 0 if unknown
-	mode  uint32 // of the executable
-	err   error  // of a file that could be read and was of no known form
+	users uint64    // inode of its user namespace, 0 if unknown
+	mode  uint32    // of the executable
+	lost  []holding // what it does not hold after all
+	err   error     // of a file that could be read and was of no known form
 }
 
 // processReader reads processes; it is for one goroutine.
@@ -39,18 +40,35 @@ func newProcessReader(proc int) *processReader {
 // reads in between finds none.
 const startingTime = 500 * time.Microsecond
 
-// read reads what is known of the process that h names. The directory in /proc
+// read reads what is known of the process that c names. The directory in /proc
 // stays bound to the process that it was opened for: when that ends, and its
 // number goes to another one, files in it can no longer be read
 // (fs/proc/base.c, get_proc_task). So all that is read is of one process, and
-// it is the right one if it has the descriptor or the start time of h.
-func (r *processReader) read(h holding) processFacts {
-	raced := processFacts{owner: Owner{How: Raced, PID: int(h.pid)}}
-	dir, err := openAt(r.proc, append(appendNumber(r.path[:0], int(h.pid)), 0), unix.O_PATH|unix.O_DIRECTORY)
+// it is the right one if it has the descriptor or the start time of c. Where
+// there is no start time each descriptor must be looked at: the number may have
+// gone to a process that has some of the same sockets, a sibling.
+func (r *processReader) read(c claim) processFacts {
+	raced := processFacts{owner: Owner{How: Raced, PID: int(c.pid)}}
+	dir, err := openAt(r.proc, append(appendNumber(r.path[:0], int(c.pid)), 0), unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
 		return raced
 	}
 	defer unix.Close(dir)
+	p := r.readSteady(dir, c.holding)
+	if p.owner.How != Raced {
+		for _, h := range c.rest {
+			if !r.holdsNow(dir, h) {
+				p.lost = append(p.lost, h)
+			}
+		}
+	}
+	return p
+}
+
+// readSteady reads the process whose directory is open, as it is while it runs
+// one program.
+func (r *processReader) readSteady(dir int, h holding) processFacts {
+	raced := processFacts{owner: Owner{How: Raced, PID: int(h.pid)}}
 	for try := range 4 { // it may run another program meanwhile (execve(2))
 		if try > 0 {
 			time.Sleep(startingTime)
@@ -68,7 +86,7 @@ func (r *processReader) read(h holding) processFacts {
 	return raced
 }
 
-// readOnce is read, of a process that may run another program meanwhile.
+// readOnce is readSteady, of a process that may run another program meanwhile.
 func (r *processReader) readOnce(dir int, h holding) processFacts {
 	raced := processFacts{owner: Owner{How: Raced, PID: int(h.pid)}}
 	b, err := r.file(dir, "stat\x00")
