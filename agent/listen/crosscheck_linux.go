@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/portaudit/portaudit/agent/listen/sockdiag"
+	"github.com/portaudit/portaudit/agent/listen/walk"
 	"github.com/portaudit/portaudit/registry"
 )
 
@@ -38,6 +39,11 @@ func (e *engine) crossCheck(ctx context.Context, o CrossOptions) (CrossReport, e
 	e.openSpaces(true)
 	e.ask()
 	e.ready()
+	if e.options.Way == Auto && !e.triedBPF {
+		// Chosen for speed, /proc alone would leave a view out; without the right
+		// to load a program there is none, which is said below.
+		_ = e.useBPF(walk.Open(0, 1))
+	}
 	before, err := e.boundInactive()
 	if err != nil {
 		return CrossReport{}, fmt.Errorf("list bound sockets: %w", err)

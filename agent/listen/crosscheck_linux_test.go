@@ -9,9 +9,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/portaudit/portaudit/agent/listen/walk"
 	"github.com/portaudit/portaudit/registry"
 )
 
@@ -24,6 +26,26 @@ func TestCrossCheckAgrees(t *testing.T) {
 	}
 	if len(r.Discrepancies) > 0 || len(r.Views) < 2 {
 		t.Errorf("views %v disagree on %+v", r.Views, r.Discrepancies)
+	}
+}
+
+// TestCrossCheckHasEveryView: what was chosen for speed leaves no view out.
+func TestCrossCheckHasEveryView(t *testing.T) {
+	needRoot(t)
+	if err := walk.Permitted(); err != nil {
+		t.Skip(err)
+	}
+	for name, check := range map[string]func(context.Context, CrossOptions) (CrossReport, error){
+		"a single enumeration": openTest(t, Options{Once: true}).crossCheck,
+		"gopsutil":             crossCheckAlone(Options{Way: Gopsutil, Once: true, Beat: time.Hour}),
+	} {
+		r, err := check(t.Context(), CrossOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := []string{"sock_diag", "/proc/net", "descriptors", "/proc/PID/fd"}; !slices.Equal(r.Views, want) {
+			t.Errorf("%s compares %q, want %q; gaps %+v", name, r.Views, want, r.Gaps)
+		}
 	}
 }
 
