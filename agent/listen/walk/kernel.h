@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * The fields of the kernel's structures that the programs read, and no others.
+ * The fields of the kernel's structures that the programs read, and no others;
+ * some are read by those of package trace alone, and what is declared costs time
+ * when a program is loaded.
  * Offsets are put in for the running kernel when the program is loaded
  * (CO-RE); the order here means nothing.
  */
@@ -66,12 +68,48 @@ struct super_block {
 struct inode {
 	unsigned long i_ino;
 	struct super_block *i_sb;
+#ifdef PORTAUDIT_TRACE
+	u32 i_nlink;
+#endif
 };
+
+#ifdef PORTAUDIT_TRACE
+struct qstr {
+	const unsigned char *name;
+};
+
+struct dentry {
+	struct dentry *d_parent;
+	struct qstr d_name;
+};
+
+struct vfsmount {
+	struct dentry *mnt_root;
+};
+
+struct mount {
+	struct mount *mnt_parent;
+	struct dentry *mnt_mountpoint;
+	struct vfsmount mnt;
+};
+
+struct path {
+	struct vfsmount *mnt;
+	struct dentry *dentry;
+};
+
+struct fs_struct {
+	struct path root;
+};
+#endif
 
 struct file {
 	const void *f_op;
 	void *private_data;
 	struct inode *f_inode;
+#ifdef PORTAUDIT_TRACE
+	struct path f_path;
+#endif
 };
 
 struct fdtable {
@@ -98,10 +136,22 @@ struct pid {
 	struct upid numbers[1];
 };
 
+#ifdef PORTAUDIT_TRACE
+struct nsproxy {
+	struct net *net_ns;
+};
+#endif
+
 struct task_struct {
 	s32 tgid;
 	u64 start_boottime;
 	struct task_struct *group_leader;
+#ifdef PORTAUDIT_TRACE
+	struct task_struct *real_parent;
+	struct nsproxy *nsproxy;
+	struct fs_struct *fs;
+	char comm[16];
+#endif
 	struct files_struct *files;
 	struct mm_struct *mm;
 	struct pid *thread_pid;
@@ -116,10 +166,24 @@ typedef struct {
 	s64 counter;
 } atomic64_t;
 
+#ifdef PORTAUDIT_TRACE
+struct in6_addr {
+	union {
+		u8 u6_addr8[16];
+	} in6_u;
+};
+#endif
+
 struct sock_common {
 	u16 skc_family;
 	u8 skc_state;
 	u16 skc_num;
+#ifdef PORTAUDIT_TRACE
+	u32 skc_rcv_saddr;
+	struct in6_addr skc_v6_rcv_saddr;
+	u8 skc_ipv6only : 1;
+	s32 skc_bound_dev_if;
+#endif
 	possible_net_t skc_net;
 	atomic64_t skc_cookie;
 };
@@ -133,6 +197,12 @@ struct sock {
 	struct socket *sk_socket;
 	void (*sk_data_ready)(struct sock *sk);
 };
+
+#ifdef PORTAUDIT_TRACE
+struct inet_sock {
+	u16 inet_sport;
+};
+#endif
 
 struct tcp_sock {
 	u8 is_mptcp; /* Linux 5.6; a bool */

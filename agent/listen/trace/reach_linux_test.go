@@ -1,0 +1,153 @@
+package trace
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"slices"
+	"testing"
+	"time"
+)
+
+// heard is a record with the time at which it was read.
+type heard struct {
+	Record
+	at time.Duration // since boot
+}
+
+// listenTo collects what a tracer tells of one process while do runs.
+func listenTo(t *testing.T, tr *Tracer, do func() (pid int)) []heard {
+	t.Helper()
+	all := make(chan []heard)
+	tr.SetDeadline(time.Time{})
+	go func() { // ends with the flush
+		var list []heard
+		for {
+			var h heard
+			err := tr.Read(&h.Record)
+			if err != nil {
+				if !errors.Is(err, ErrFlushed) {
+					t.Error(err)
+				}
+				all <- list
+				return
+			}
+			h.at = sinceBoot()
+			list = append(list, h)
+		}
+	}()
+	pid := do()
+	if err := tr.Flush(); err != nil {
+		t.Error(err)
+	}
+	return slices.DeleteFunc(<-all, func(h heard) bool { return int(h.PID) != pid })
+}
+
+// shortLived opens sockets in a child and returns what was heard of it and what
+// it wrote down.
+func shortLived(t *testing.T, tr *Tracer, mode string, uid uint32) ([]heard, []witness) {
+	t.Helper()
+	var truth []witness
+	list := listenTo(t, tr, func() int {
+		cmd := startChild(t, mode, uid)
+		var out bytes.Buffer
+		cmd.Stdout = &out
+		if err := cmd.Run(); err != nil {
+			t.Fatal(err)
+		}
+		truth = parseWitnesses(out.Bytes())
+		return cmd.Process.Pid
+	})
+	return list, truth
+}
+
+// TestShortLived opens a thousand sockets that live for less than a millisecond,
+// two hundred a second: each is seen, and who opened it.
+func TestShortLived(t *testing.T) {
+	tr := openTracer(t)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const nobody, count = 65534, 1000
+	for _, kind := range []string{"tcp", "udp"} {
+		t.Run(kind, func(t *testing.T) {
+			if err := tr.UDP(); kind == "udp" && err != nil {
+				t.Skip(err)
+			}
+			list, truth := shortLived(t, tr, kind+" 1000 200", nobody)
+			if len(truth) != count {
+				t.Fatalf("%d sockets were opened", len(truth))
+			}
+			var opened, closed []heard
+			for _, h := range list {
+				switch h.Kind {
+				case Opened:
+					opened = append(opened, h)
+				case Closed:
+					closed = append(closed, h)
+				}
+			}
+			if len(opened) != count || len(closed) != count {
+				t.Fatalf("%d were seen to open and %d to close, of %d; %d records lost", len(opened), len(closed), count, tr.Lost())
+			}
+			for i, h := range opened {
+				if h.Local.Port() != truth[i].port || h.UID != nobody || h.Path != self {
+					t.Fatalf("socket %d: %+v, want port %d of user %d by %s", i, h.Record, truth[i].port, nobody, self)
+				}
+			}
+			delays := make([]time.Duration, len(opened))
+			lives := make([]time.Duration, len(opened))
+			for i, h := range opened {
+				delays[i], lives[i] = h.at-h.Time, closed[i].Time-h.Time
+			}
+			slices.Sort(delays)
+			slices.Sort(lives)
+			t.Logf("%d of %d seen, that lived for %v (median) to %v; from the kernel to the reader %v (median), %v (99 of 100), %v at most",
+				len(opened), count, lives[count/2], lives[count-1], delays[count/2], delays[count*99/100], delays[count-1])
+			if os.Getenv("PORTAUDIT_TEST_TIMING") != "" && (delays[count/2] > 100*time.Microsecond || delays[count*99/100] > 500*time.Microsecond) {
+				t.Errorf("want less than 100 µs, and 500 µs for 99 of 100")
+			}
+		})
+	}
+}
+
+// TestBurst opens twenty thousand listeners as fast as it can: none is lost, or
+// as many as are counted.
+func TestBurst(t *testing.T) {
+	tr := openTracer(t)
+	const count = 20000
+	before := tr.Lost()
+	list, truth := shortLived(t, tr, "tcp 20000 0", 0)
+	if len(truth) != count {
+		t.Fatalf("%d sockets were opened", len(truth))
+	}
+	lost := int(tr.Lost() - before)
+	took := truth[count-1].at - truth[0].at
+	t.Logf("%d opened in %v, %.0f a second: %d records, %d lost", count, took, count/took.Seconds(), len(list), lost)
+	if len(list)+lost != 2*count {
+		t.Errorf("%d records and %d lost of %d", len(list), lost, 2*count)
+	}
+}
+
+// TestLost lets records pile up: what there is no room for is counted.
+func TestLost(t *testing.T) {
+	tr := openTracer(t)
+	before := tr.Told() + tr.Lost()
+	cmd := startChild(t, "tcp 20000 0", 0)
+	if out, err := cmd.Output(); err != nil || len(out) == 0 {
+		t.Fatal(err)
+	}
+	if tr.Lost() == 0 || tr.Told()+tr.Lost()-before < 40000 {
+		t.Errorf("%d records told and %d lost, of 40000 that nobody read", tr.Told(), tr.Lost())
+	}
+	told := tr.Told()
+	tr.SetDeadline(time.Now().Add(time.Second))
+	var n uint64
+	for ; n < told; n++ {
+		var r Record
+		if err := tr.Read(&r); err != nil {
+			t.Fatalf("after %d of %d records: %v", n, told, err)
+		}
+	}
+}

@@ -1,0 +1,122 @@
+package trace
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func needRoot(t testing.TB) {
+	t.Helper()
+	if os.Getenv("PORTAUDIT_TEST_ROOT") == "" || os.Geteuid() != 0 {
+		t.Skip("needs root and PORTAUDIT_TEST_ROOT=1")
+	}
+}
+
+func openTracer(t testing.TB) *Tracer {
+	t.Helper()
+	needRoot(t)
+	tr, err := Open(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := tr.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return tr
+}
+
+// next returns the next record about the port, within a second.
+func next(t testing.TB, tr *Tracer, port uint16) Record {
+	t.Helper()
+	tr.SetDeadline(time.Now().Add(time.Second))
+	for {
+		var r Record
+		if err := tr.Read(&r); err != nil {
+			t.Fatalf("port %d: %v", port, err)
+		}
+		if r.Local.Port() == port {
+			return r
+		}
+	}
+}
+
+func TestTCP(t *testing.T) {
+	tr := openTracer(t)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []string{"127.0.0.1:0", "[::1]:0", "0.0.0.0:0", "[::]:0"} {
+		l, err := net.Listen("tcp", at)
+		if err != nil {
+			t.Logf("%s: not tried: %v", at, err)
+			continue
+		}
+		want := l.Addr().(*net.TCPAddr).AddrPort()
+		r := next(t, tr, want.Port())
+		if r.Kind != Opened || r.Local != want || r.Protocol != unix.IPPROTO_TCP {
+			t.Errorf("%s: %+v, want it opened at %v", at, r, want)
+		}
+		if int(r.PID) != os.Getpid() || int(r.ParentPID) == 0 || r.Path != self || r.Deleted || r.Cut || r.UID != 0 || r.Namespace == 0 || r.Inode == 0 {
+			t.Errorf("%s: %+v, want process %d, %s", at, r, os.Getpid(), self)
+		}
+		l.Close()
+		if r := next(t, tr, want.Port()); r.Kind != Closed || r.Local != want {
+			t.Errorf("%s: %+v, want it closed", at, r)
+		}
+	}
+}
+
+func TestUDP(t *testing.T) {
+	tr := openTracer(t)
+	if err := tr.UDP(); err != nil {
+		t.Skip(err)
+	}
+	for _, at := range []string{"127.0.0.1:0", "[::1]:0"} {
+		c, err := net.ListenPacket("udp", at)
+		if err != nil {
+			t.Logf("%s: not tried: %v", at, err)
+			continue
+		}
+		want := c.LocalAddr().(*net.UDPAddr).AddrPort()
+		r := next(t, tr, want.Port())
+		if r.Kind != Opened || r.Local != want || r.Protocol != unix.IPPROTO_UDP || r.Cookie == 0 || r.Namespace == 0 || int(r.PID) != os.Getpid() {
+			t.Errorf("%s: %+v, want it opened at %v", at, r, want)
+		}
+		// A client is given its port by the first message that it sends.
+		client, err := net.Dial("udp", want.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.Write([]byte{0}); err != nil {
+			t.Fatal(err)
+		}
+		clientAt := client.LocalAddr().(*net.UDPAddr).AddrPort()
+		client.Close()
+		c.Close()
+		if r := next(t, tr, want.Port()); r.Kind != Closed {
+			t.Errorf("%s: %+v, want it closed", at, r)
+		}
+		tr.SetDeadline(time.Now().Add(50 * time.Millisecond))
+		for {
+			var r Record
+			if err := tr.Read(&r); err != nil {
+				if !errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Fatal(err)
+				}
+				break
+			}
+			if r.Local == (netip.AddrPortFrom(clientAt.Addr(), clientAt.Port())) {
+				t.Errorf("the client is told of: %+v", r)
+			}
+		}
+	}
+}
