@@ -89,10 +89,7 @@ func (e *engine) useBPF(w *walk.Walker, err error) error {
 	if err != nil {
 		return err
 	}
-	f := &bpfFinder{walker: w, spaces: e.spaces, unknown: map[uint64]holding{}, initial: e.initialPIDs()}
-	if f.offset, err = e.clockOffset(); err != nil {
-		return errors.Join(err, w.Close())
-	}
+	f := &bpfFinder{walker: w, spaces: e.spaces, unknown: map[uint64]holding{}, initial: e.initialPIDs(), offset: e.clock}
 	if e.finder != nil {
 		err = e.finder.close()
 	}
@@ -153,7 +150,10 @@ func (f *bpfFinder) find(ctx context.Context, _ []int32, wanted map[uint64]bool,
 }
 
 // ticks turns nanoseconds since boot into the unit of /proc/PID/stat.
-func (f *bpfFinder) ticks(ns uint64) uint64 { return (ns + f.offset) / (1e9 / userHz) }
+func (f *bpfFinder) ticks(ns uint64) uint64 { return startTicks(ns, f.offset) }
+
+// startTicks is ticks, with an offset as clockOffset tells it.
+func startTicks(ns, offset uint64) uint64 { return (ns + offset) / (1e9 / userHz) }
 
 // clockOffset tells how the clock of a time namespace that this process may be
 // in differs from the one that a walk tells, in nanoseconds: /proc shows start

@@ -31,6 +31,7 @@ type engine struct {
 	proc     int    // descriptor of root, or of a clone of it
 	base     string // path of proc
 	boot     time.Time
+	clock    uint64 // see clockOffset
 	finder   finder
 	triedBPF bool
 	loading  chan loaded // what finder will be, while that is nil
@@ -105,7 +106,7 @@ func open(o Options) (*Lister, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Lister{list: e.list, cross: e.crossCheck, close: e.close}, nil
+	return &Lister{list: e.list, cross: e.crossCheck, admit: e.admit, close: e.close}, nil
 }
 
 // openEngine prepares an engine that reads the procfs at root.
@@ -153,6 +154,9 @@ func (e *engine) begin() error {
 	}
 	if e.boot, err = parseBootTime(b); err != nil {
 		return fmt.Errorf("%s/stat: %w", e.root, err)
+	}
+	if e.clock, err = e.clockOffset(); err != nil {
+		return err
 	}
 	self, err := os.Readlink(e.root + "/self/ns/net")
 	if err != nil {

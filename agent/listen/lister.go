@@ -65,6 +65,7 @@ const (
 type Lister struct {
 	list  func(context.Context) (Snapshot, error)
 	cross func(context.Context, CrossOptions) (CrossReport, error) // nil: this way has one view only
+	admit func(Change) (Socket, bool)                              // nil: this way tells of snapshots alone
 	close func() error
 }
 

@@ -25,7 +25,7 @@ var walls = map[string]wall{
 	"cmd/portaudit":           {imports: []string{"agent", "agent/alert", "agent/audit", "agent/listen", "configs", "policy", "registry"}, owns: []string{"github.com/kardianos/service", "github.com/spf13/cobra"}},
 	"cmd/portaudit-bench":     {imports: []string{"agent/listen", "agent/listen/sockdiag"}},
 	"agent":                   {imports: []string{"agent/alert", "agent/audit", "agent/listen", "configs", "policy", "registry"}},
-	"agent/listen":            {imports: []string{"agent/listen/digest", "agent/listen/firewall", "agent/listen/iphelper", "agent/listen/sockdiag", "agent/listen/software", "agent/listen/systemd", "agent/listen/walk", "registry"}, owns: []string{"github.com/shirou/gopsutil"}},
+	"agent/listen":            {imports: []string{"agent/listen/digest", "agent/listen/firewall", "agent/listen/iphelper", "agent/listen/sockdiag", "agent/listen/software", "agent/listen/systemd", "agent/listen/trace", "agent/listen/walk", "registry"}, owns: []string{"github.com/shirou/gopsutil"}},
 	"agent/listen/digest":     {},
 	"agent/listen/firewall":   {imports: []string{"registry"}, owns: []string{"github.com/google/nftables", "github.com/mdlayher/netlink"}},
 	"agent/listen/iphelper":   {},

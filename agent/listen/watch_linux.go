@@ -1,0 +1,110 @@
+package listen
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/portaudit/portaudit/agent/listen/sockdiag"
+	"github.com/portaudit/portaudit/agent/listen/trace"
+	"github.com/portaudit/portaudit/agent/listen/walk"
+)
+
+func watch() (*Watcher, error) {
+	if err := walk.Permitted(); err != nil {
+		return nil, fmt.Errorf("%w%s", err, remedyBPF(err))
+	}
+	b, err := os.ReadFile(procRoot + "/stat")
+	if err != nil {
+		return nil, err
+	}
+	boot, err := parseBootTime(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s/stat: %w", procRoot, err)
+	}
+	t, err := trace.Open(trace.Options{})
+	if err != nil {
+		return nil, fmt.Errorf("%w%s", err, remedyBPF(err))
+	}
+	return &Watcher{tracer: t, boot: boot}, nil
+}
+
+// admit makes a socket of a change. The process that opened it is read if it is
+// still there; else what the kernel told of it stands.
+func (e *engine) admit(c Change) (Socket, bool) {
+	r := &c.record
+	s := e.spaces[uint64(r.Namespace)]
+	if s == nil { // it is new, and entered by the next enumeration
+		s = &space{id: uint64(r.Namespace), rules: Namespace{Label: e.label(uint64(r.Namespace))}, filterErr: errNotEntered}
+	}
+	k := &entry{transport: c.Transport, row: rowOf(r)}
+	if r.PID != 0 && e.readOpener(r) {
+		k.holders = []holder{{pid: r.PID, how: Process}}
+	}
+	socket := s.socketOf(k)
+	socket.Exposure = expose(socket, e.around(s, e.published()))
+	if len(k.holders) > 0 {
+		socket.Owners = e.ownersOf(s, k)
+	} else {
+		socket.Owners = []Owner{e.openerOf(r)}
+	}
+	return socket, true
+}
+
+var errNotEntered = errors.New("its network namespace was not entered yet")
+
+// rowOf puts what a record tells of a socket into the form of the tables.
+func rowOf(r *trace.Record) sockdiag.Row {
+	row := sockdiag.Row{
+		Family: sockdiag.Inet, LocalPort: r.Local.Port(), Inode: uint32(r.Inode), UID: r.UID, Interface: r.Device,
+		V6Only: map[trace.Answer]sockdiag.Flag{trace.No: sockdiag.Off, trace.Yes: sockdiag.On}[r.V6Only],
+	}
+	a := r.Local.Addr()
+	if a.Is6() {
+		row.Family, row.Local = sockdiag.Inet6, a.As16()
+		return row
+	}
+	four := a.As4()
+	copy(row.Local[:], four[:])
+	return row
+}
+
+// readOpener reads the process that opened a socket, and reports whether it is
+// still there.
+func (e *engine) readOpener(r *trace.Record) bool {
+	start := e.startOf(r)
+	if p := e.processes[r.PID]; p != nil && p.owner.Start == start && p.owner.How != Raced && p.exe == (fileID{r.ExeDevice, r.Executable}) {
+		return true
+	}
+	facts := e.reader.read(claim{holding: holding{pid: r.PID, start: start}})
+	if facts.owner.How == Raced {
+		return false
+	}
+	e.processes[r.PID] = &known{walk: e.audit, ran: fileID{r.ExeDevice, r.Executable}}
+	e.keep(context.Background(), []int32{r.PID}, []processFacts{facts}, time.Now())
+	return true
+}
+
+// openerOf makes an owner of what the kernel told of a process that has ended.
+func (e *engine) openerOf(r *trace.Record) Owner {
+	o := Owner{
+		How: Process, PID: int(r.PID), Start: e.startOf(r), Parent: int(r.ParentPID),
+		Executable: r.Path, Command: r.Command, UID: UID{ID: r.UID, Known: true}, User: e.userName(r.UID),
+		Effective: r.Capabilities, BindCapability: answer(r.Capabilities&(1<<capNetBindService) != 0),
+	}
+	o.Started = e.boot.Add(ticks(o.Start))
+	if r.Executable == 0 {
+		o.How, o.PID = Kernel, 0
+		return o
+	}
+	o.Deleted = answer(r.Deleted)
+	o.Memory = answer(r.Deleted && strings.HasPrefix(r.Path, "/memfd:"))
+	o.How = howOf(o)
+	return o
+}
+
+// startOf is the start of the process as /proc tells it.
+func (e *engine) startOf(r *trace.Record) uint64 { return startTicks(r.Start, e.clock) }

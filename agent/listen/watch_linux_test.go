@@ -1,0 +1,111 @@
+package listen
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/portaudit/portaudit/registry"
+)
+
+func openWatcher(t *testing.T) *Watcher {
+	t.Helper()
+	needRoot(t)
+	w, err := Watch()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return w
+}
+
+// nextAt returns the next change of the port.
+func nextAt(t *testing.T, w *Watcher, port registry.Port) Change {
+	t.Helper()
+	for {
+		c, err := w.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Port == port {
+			return c
+		}
+	}
+}
+
+// TestAdmit: what is told of a listener at the moment at which it opens is what
+// the next snapshot tells.
+func TestAdmit(t *testing.T) {
+	w := openWatcher(t)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := openTest(t, Options{})
+	settled(t, e)
+	for _, address := range []string{"127.0.0.1:0", "[::1]:0", "0.0.0.0:0", "[::]:0"} {
+		process, printed := child(t, self, "tcp "+address)
+		var port registry.Port
+		if _, err := fmt.Sscan(printed[0], &port); err != nil {
+			t.Fatal(err)
+		}
+		c := nextAt(t, w, port)
+		got, ok := e.admit(c)
+		if !ok || !c.Opened || c.Transport != registry.TCP {
+			t.Fatalf("%s: %+v, %v", address, c, ok)
+		}
+		want := socketOn(t, snapshotOf(t, e), port)
+		ignored := cmpopts.IgnoreFields(Socket{}, "Backlog", "Multipath", "inodes") // the state changes before they are known
+		if diff := cmp.Diff(want, got, ignored, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+			t.Errorf("%s: the snapshot tells (-), the change told (+):\n%s", address, diff)
+		}
+		_ = process.Kill()
+		if c := nextAt(t, w, port); c.Opened {
+			t.Errorf("%s: %+v, want it closed", address, c)
+		}
+	}
+}
+
+// TestAdmitOfTheDead tells of a listener whose process has ended what the kernel
+// told in time.
+func TestAdmitOfTheDead(t *testing.T) {
+	w := openWatcher(t)
+	e := openTest(t, Options{})
+	settled(t, e)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), childMode+"=tcp 127.0.0.1:0")
+	out, err := cmd.Output() // its standard input is empty: it ends at once
+	if err != nil {
+		t.Fatal(err)
+	}
+	var port registry.Port
+	if _, err := fmt.Sscan(string(out), &port); err != nil {
+		t.Fatal(err)
+	}
+	opened := nextAt(t, w, port)
+	closed := nextAt(t, w, port)
+	if !opened.Opened || closed.Opened || opened.Socket != closed.Socket || opened.Socket == 0 || !closed.Time.After(opened.Time) {
+		t.Errorf("%+v, then %+v: want one socket that opened and closed", opened, closed)
+	}
+	s, ok := e.admit(opened)
+	if !ok || len(s.Owners) != 1 {
+		t.Fatalf("%+v, %v", s, ok)
+	}
+	o := s.Owners[0]
+	if o.How != Process || o.PID != cmd.Process.Pid || o.Executable != self || o.User != "root" || o.Parent != os.Getpid() || o.Started.IsZero() || o.BindCapability != Yes {
+		t.Errorf("the owner is %+v, want process %d, %s", o, cmd.Process.Pid, self)
+	}
+}

@@ -1,0 +1,10 @@
+//go:build !linux
+
+package listen
+
+import "github.com/portaudit/portaudit/agent/listen/trace"
+
+func watch() (*Watcher, error) {
+	_, err := trace.Open(trace.Options{})
+	return nil, err
+}
