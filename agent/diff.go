@@ -39,6 +39,7 @@ type change struct {
 	addresses []string
 	lastSeen  time.Time
 	repealed  bool // cleared by another policy, not by what the listener did
+	brief     bool // the kernel told of its beginning and its end, and no audit saw it
 }
 
 // track is what is remembered of one listener.
@@ -299,6 +300,7 @@ func sight(tracks map[string]track, ports map[port][]string, id string, s sighti
 	var changes []change
 	switch {
 	case t.Confirmed:
+		t.Seen = max(t.Seen, 1) // it may have been reported before any audit saw it
 		t, changes = compare(old, t, s.owners)
 	default:
 		t.Seen++

@@ -46,6 +46,9 @@ func message(c change) string {
 	case audit.ListenerOpened:
 		return fmt.Sprintf("%s listens on %s", who, at)
 	case audit.ListenerClosed:
+		if c.brief {
+			return fmt.Sprintf("%s listened on %s for %v", who, at, c.lastSeen.Sub(l.FirstSeen))
+		}
 		return fmt.Sprintf("%s no longer listens on %s, last seen %s", who, at, c.lastSeen.Format(time.RFC3339))
 	}
 	switch c.word {

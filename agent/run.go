@@ -18,8 +18,8 @@ import (
 	"github.com/portaudit/portaudit/registry"
 )
 
-// Options is what the loop works with. All but CrossCheck, Reload, LoadPolicy
-// and Alerts are required.
+// Options is what the loop works with. All but Realtime, CrossCheck, Reload,
+// LoadPolicy and Alerts are required.
 type Options struct {
 	List    func(context.Context) (listen.Snapshot, error) // listen.List
 	Catalog *registry.Catalog
@@ -35,6 +35,9 @@ type Options struct {
 	StateDir string
 	Alerts   []Output
 	Logger   *slog.Logger
+
+	// Realtime tells of listeners between audits.
+	Realtime Realtime
 
 	// CrossCheck compares the system's views of its sockets after the first audit
 	// and then every CrossEvery; nil: never.
@@ -76,16 +79,47 @@ func Run(ctx context.Context, o Options) error {
 			}
 			due = false
 		}
+		next, err := l.wait(ctx, ticker.C, cross)
+		switch {
+		case err != nil:
+			return err
+		case next == stopNow:
+			return l.stop()
+		}
+		due = next == crossCheckNow
+	}
+}
+
+// step is what a loop does next.
+type step uint8
+
+const (
+	auditNow step = iota
+	crossCheckNow
+	stopNow
+)
+
+// wait waits until there is more to do than to follow changes.
+func (l *loop) wait(ctx context.Context, tick, cross <-chan time.Time) (step, error) {
+	for {
 		select {
 		case <-ctx.Done():
-			return l.stop()
-		case <-o.Reload:
-			if err := l.reload(); err != nil {
-				return err
-			}
-		case <-ticker.C:
+			return stopNow, nil
+		case <-l.Reload:
+			return auditNow, l.reload()
+		case <-tick:
+			return auditNow, nil
 		case <-cross:
-			due = true
+			return crossCheckNow, nil
+		case c, ok := <-l.Realtime.Changes:
+			if !ok {
+				l.Realtime.Changes = nil
+				continue
+			}
+			lost, err := l.follow(c)
+			if lost || err != nil {
+				return auditNow, err
+			}
 		}
 	}
 }
@@ -110,6 +144,10 @@ type loop struct {
 	resting bool      // whether state.Tracks was left to the state file
 
 	gcPercent int // of the runtime's collector, while not resting
+
+	live live       // what changes told since the last audit
+	by   classifier // of the last audit's snapshot
+	lost bool       // whether changes were lost since the last audit
 }
 
 // restAfter is after how many audits with nothing new the loop leaves what it
@@ -135,7 +173,7 @@ func start(o Options) (*loop, error) {
 		o.Logger.Warn("state made anew from the log", "error", err)
 	}
 	s.Seq = min(s.Seq, o.Log.Seq()) // a log that was moved aside starts again
-	l := &loop{Options: o, state: s}
+	l := &loop{Options: o, state: s, live: live{}}
 	events := []audit.Event{{
 		Event: audit.AgentStarted, Message: "portaudit " + o.Version + " started",
 		Program: o.Version, PID: o.PID, Policy: named(o.Policy),
@@ -165,7 +203,8 @@ func (l *loop) audit(ctx context.Context) error {
 	if err != nil {
 		return l.failed(err)
 	}
-	if snapshot.Generation != 0 && snapshot.Generation == l.seen {
+	if snapshot.Generation != 0 && snapshot.Generation == l.seen && !l.lost {
+		l.settleLive(began)
 		l.audited, l.skipped = snapshot.Time, true
 		if l.quiet++; l.quiet == restAfter {
 			l.rest()
@@ -178,7 +217,10 @@ func (l *loop) audit(ctx context.Context) error {
 		l.state.Tracks, l.skipped = seenAgain(l.state.Tracks, l.audited.UTC()), false
 	}
 	l.audited = snapshot.Time
-	o := observe(snapshot, newClassifier(snapshot, l.Catalog, l.Policy, false), l.Policy)
+	by := newClassifier(snapshot, l.Catalog, l.Policy, false)
+	l.by = by.clone() // without the documents that it makes
+	o := observe(snapshot, by, l.Policy)
+	o.coverage = l.heard(o.coverage)
 	events := l.coverage(o.coverage)
 	tracks, changes := diff(l.state.Tracks, o, l.Limits)
 	if p := l.state.Policy; p != "" && p != l.Policy.SHA256 {
@@ -187,10 +229,12 @@ func (l *loop) audit(ctx context.Context) error {
 	l.state.Policy = l.Policy.SHA256
 	coverage := o.coverage // a copy: a pointer into o would keep all of it
 	l.state.Tracks, l.state.Coverage, l.failure = tracks, &coverage, ""
+	l.settleLive(began)
 	l.seen, l.stale = 0, true
-	if len(changes) == 0 && settled(tracks) {
+	if len(changes) == 0 && settled(tracks) && !l.lost {
 		l.seen = snapshot.Generation
 	}
+	l.lost = false
 	if err := l.append(events); err != nil {
 		return err
 	}

@@ -37,6 +37,7 @@ type state struct {
 	Coverage *audit.Coverage  `json:"coverage"` // as last reported
 	// Suspects are what cross-checks found, by the id of the finding.
 	Suspects map[string]suspect `json:"suspects,omitempty"`
+	Tally    tally              `json:"changes"`
 	Policy   string             `json:"policy"` // SHA-256 of the one that the listeners were decided by
 }
 
@@ -95,6 +96,8 @@ func parseState(r io.Reader) (state, error) {
 			return d.Decode(&s.Coverage)
 		case "policy":
 			return d.Decode(&s.Policy)
+		case "changes":
+			return d.Decode(&s.Tally)
 		case "suspects":
 			return d.Decode(&s.Suspects)
 		case "listeners":

@@ -33,7 +33,7 @@ func line(e audit.Event) (string, bool) {
 		what = strings.ToUpper(e.Severity) + " " + e.Rule
 	case audit.FindingCleared:
 		what = "cleared " + e.Rule
-	case audit.PolicyRejected, audit.AuditFailed, audit.CrossFailed, audit.CoverageChanged:
+	case audit.PolicyRejected, audit.AuditFailed, audit.CrossFailed, audit.ChangesLost, audit.CoverageChanged:
 		what = e.Event
 	default:
 		return "", false

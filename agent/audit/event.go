@@ -20,6 +20,7 @@ const (
 	AuditFailed     = "audit.failed"
 	CoverageChanged = "coverage.changed"
 	CrossFailed     = "crosscheck.failed"
+	ChangesLost     = "changes.lost"
 )
 
 // Event is one record of the audit log, one JSON object on one line. It is

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/portaudit/portaudit/agent/listen/sockdiag"
 	"github.com/portaudit/portaudit/agent/listen/trace"
 	"github.com/portaudit/portaudit/agent/listen/walk"
@@ -17,14 +19,11 @@ func watch() (*Watcher, error) {
 	if err := walk.Permitted(); err != nil {
 		return nil, fmt.Errorf("%w%s", err, remedyBPF(err))
 	}
-	b, err := os.ReadFile(procRoot + "/stat")
-	if err != nil {
-		return nil, err
+	var up unix.Timespec // /proc/stat tells the time of the boot in whole seconds
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &up); err != nil {
+		return nil, os.NewSyscallError("clock_gettime", err)
 	}
-	boot, err := parseBootTime(b)
-	if err != nil {
-		return nil, fmt.Errorf("%s/stat: %w", procRoot, err)
-	}
+	boot := time.Now().Add(-time.Duration(up.Nano()))
 	t, err := trace.Open(trace.Options{})
 	if err != nil {
 		return nil, fmt.Errorf("%w%s", err, remedyBPF(err))

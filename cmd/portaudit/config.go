@@ -89,6 +89,9 @@ func (s *settings) set(key string, value *yaml.Node) error {
 		_, err := listen.ParseWay(value.Value)
 		s.source = value.Value
 		return err
+	case "realtime":
+		s.realtime = value.Value
+		return checkRealtime(value.Value)
 	case "hash_limit":
 		_, err := parseSize(value.Value)
 		s.hash = value.Value
@@ -112,7 +115,7 @@ func (s *settings) set(key string, value *yaml.Node) error {
 func configKeys() []string {
 	return []string{
 		"confirm", "cross_check", "data_dir", "gone", "hash_limit", "interval", "log_dir", "overlay", "policy", "probe",
-		"source", "state_dir",
+		"realtime", "source", "state_dir",
 	}
 }
 

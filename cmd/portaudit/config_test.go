@@ -11,8 +11,8 @@ import (
 )
 
 func TestParseConfig(t *testing.T) {
-	s, err := parseConfig([]byte("interval: 30s\nconfirm: 1\ngone: 5\npolicy: /p.yaml\nlog_dir: /l\nstate_dir: /s\ndata_dir: /d\noverlay: /o\ncross_check: 1h\nprobe: true\nsource: bpf\nhash_limit: 1GiB\n"), "c.yaml")
-	want := settings{interval: 30 * time.Second, confirm: 1, gone: 5, policy: "/p.yaml", logDir: "/l", stateDir: "/s", dataDir: "/d", overlay: "/o", crossCheck: time.Hour, probe: true, source: "bpf", hash: "1GiB"}
+	s, err := parseConfig([]byte("interval: 30s\nconfirm: 1\ngone: 5\npolicy: /p.yaml\nlog_dir: /l\nstate_dir: /s\ndata_dir: /d\noverlay: /o\ncross_check: 1h\nprobe: true\nsource: bpf\nhash_limit: 1GiB\nrealtime: on\n"), "c.yaml")
+	want := settings{interval: 30 * time.Second, confirm: 1, gone: 5, policy: "/p.yaml", logDir: "/l", stateDir: "/s", dataDir: "/d", overlay: "/o", crossCheck: time.Hour, probe: true, source: "bpf", hash: "1GiB", realtime: "on"}
 	if err != nil || s != want {
 		t.Errorf("got %+v, %v, want %+v", s, err, want)
 	}
@@ -24,7 +24,7 @@ func TestParseConfig(t *testing.T) {
 // TestShippedConfig: what the commented file says are the defaults must be.
 func TestShippedConfig(t *testing.T) {
 	s, err := parseConfig(configs.Config(), "portaudit.yaml")
-	want := settings{interval: defaultInterval, confirm: defaultConfirm, gone: defaultGone, source: "auto", hash: defaultHash}
+	want := settings{interval: defaultInterval, confirm: defaultConfirm, gone: defaultGone, source: "auto", hash: defaultHash, realtime: "auto"}
 	if err != nil || s != want {
 		t.Errorf("got %+v, %v, want %+v", s, err, want)
 	}
@@ -123,6 +123,7 @@ func TestParseConfigRefuses(t *testing.T) {
 		{"cross-checks too often", "cross_check: 1s\n", "c.yaml:1:14: cross_check wants a duration of 1m0s or more, such as 1h"},
 		{"no truth", "probe: maybe\n", `c.yaml:1:8: probe wants true or false, not "maybe"`},
 		{"no way", "source: magic\n", `c.yaml:1:9: "magic" is no way to find owners: use auto, bpf, proc, gopsutil`},
+		{"no mode", "realtime: maybe\n", `c.yaml:1:11: "maybe" is no way to hear of listeners: use auto, on, off`},
 		{"no size", "hash_limit: 64\n", `c.yaml:1:13: "64" is no size: use a whole number with KiB, MiB or GiB`},
 		{"under a second", "interval: 10ms\n", "c.yaml:1:11: interval wants a duration of 1s or more"},
 		{"an octal number", "gone: 010\n", `c.yaml:1:7: gone wants a whole number`},

@@ -32,6 +32,10 @@ It remembers what it has said: started again, even after a crash, it repeats no
 finding. SIGHUP reads the policy again; a bad one is refused and the one before
 stays in force. SIGINT and SIGTERM stop it.
 
+Where the kernel and the rights allow it, the kernel tells of each listener at
+the moment at which it opens, and audits settle what it told: one that is gone
+before an audit is recorded too. --realtime on refuses to start without.
+
 With --cross-check it also compares the ways in which the system shows its
 sockets, at the start and then as often as you say: what one of them hides is a
 finding of the rule hidden-port.`,
@@ -54,6 +58,7 @@ finding of the rule hidden-port.`,
 	c.Flags().IntVar(&s.gone, "gone", 0, "audits in a row without a listener before it is reported closed (default 3)")
 	c.Flags().DurationVar(&s.crossCheck, "cross-check", 0, "time between two cross-checks, such as 1h, at least 1m; 0: none (default none)")
 	c.Flags().BoolVar(&s.probe, "probe", false, "with --cross-check: try to bind every port, in every network namespace")
+	c.Flags().StringVar(&s.realtime, "realtime", "", "hear of listeners as they open: auto, on or off (default auto)")
 	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "tell on standard error what each audit that found something new took")
 	s.policyFlag(c)
 	s.logFlag(c)
@@ -105,13 +110,18 @@ func run(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 	// collector, which has nothing to do while nothing changes: with 12,000
 	// listeners the default of 100 takes 4 MB more (docs/performance.md).
 	debug.SetGCPercent(25)
+	realtime, unwatch, err := watch(ctx, s.realtime, sockets.Admit)
+	if err != nil {
+		return failure(err)
+	}
+	defer func() { err = errors.Join(err, failure(unwatch())) }()
 	reload, stop := reloads()
 	defer stop()
 	logger.Info("auditing", "interval", s.interval, "policy", p.Source, "log", s.logDir, "state", s.stateDir)
 	o := agent.Options{
 		List: sockets.List, Catalog: catalog, Policy: p,
 		Reload: reload, LoadPolicy: func() (*policy.Policy, error) { return loadPolicy(s.policy) },
-		Log: log, LogDir: s.logDir, StateDir: s.stateDir,
+		Realtime: realtime, Log: log, LogDir: s.logDir, StateDir: s.stateDir,
 		Alerts: []agent.Output{alert.Lines(os.Stderr)}, Logger: logger,
 		Interval: s.interval, Limits: agent.Limits{Confirm: s.confirm, Gone: s.gone},
 		Version: version(), PID: os.Getpid(),

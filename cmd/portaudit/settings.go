@@ -25,6 +25,7 @@ type settings struct {
 	dataDir  string
 	overlay  string
 	source   string
+	realtime string // one of realtimeModes
 	hash     string // the largest program that is hashed, as parseSize reads it
 
 	interval time.Duration
@@ -146,6 +147,7 @@ func (s settings) resolve() (settings, error) {
 	s.confirm = cmp.Or(s.confirm, file.confirm, defaultConfirm)
 	s.gone = cmp.Or(s.gone, file.gone, defaultGone)
 	s.source = cmp.Or(s.source, file.source, listen.Auto.String())
+	s.realtime = cmp.Or(s.realtime, file.realtime, realtimeModes[0])
 	s.hash = cmp.Or(s.hash, file.hash, defaultHash)
 	s.crossCheck = max(0, cmp.Or(s.crossCheck, file.crossCheck))
 	s.probe = !s.noProbe && (s.probe || file.probe)
@@ -158,6 +160,9 @@ func (s settings) check() error {
 		return fmt.Errorf("hash-limit: %w", err)
 	}
 	if _, err := listen.ParseWay(s.source); err != nil {
+		return err
+	}
+	if err := checkRealtime(s.realtime); err != nil {
 		return err
 	}
 	if s.interval < minInterval {

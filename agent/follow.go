@@ -1,0 +1,123 @@
+package agent
+
+import (
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/portaudit/portaudit/agent/audit"
+	"github.com/portaudit/portaudit/agent/listen"
+)
+
+// Realtime is how the loop hears of listeners at the moment at which they open.
+// The zero value is a host on which it does not.
+type Realtime struct {
+	Changes <-chan listen.Change // nil: none are told of
+	// Admit is listen.Lister.Admit, Lost listen.Watcher.Lost; both are required
+	// where Changes is not nil.
+	Admit func(listen.Change) (listen.Socket, bool)
+	Lost  func() uint64
+	// Text says what is heard of, or why nothing is: a note of the coverage.
+	Text string
+}
+
+// maxBatch is how many changes are worked on before what they came to is
+// written: a record that is waited for is on disk after the first sync.
+const maxBatch = 256
+
+// follow works on a change, and on those that wait behind it. It reports whether
+// some were lost, so that only an audit can say what there is.
+func (l *loop) follow(c listen.Change) (lost bool, err error) {
+	var batch []listen.Change
+	for more := true; more && len(batch) < maxBatch; {
+		batch = append(batch, c)
+		select {
+		case c, more = <-l.Realtime.Changes:
+			if !more {
+				l.Realtime.Changes = nil
+			}
+		default:
+			more = false
+		}
+	}
+	changes := l.apply(batch)
+	events := make([]audit.Event, len(changes))
+	for i, c := range changes {
+		events[i] = event(c)
+	}
+	if n := l.Realtime.Lost(); n > l.state.Tally.Lost {
+		events = append(events, audit.Event{
+			Event: audit.ChangesLost, Message: fmt.Sprintf("%d changes were lost: listeners may have opened and closed unseen", n-l.state.Tally.Lost),
+		})
+		l.state.Tally.Lost, l.lost, lost = n, true, true
+	}
+	return lost, l.append(events) // the next audit saves the state; until then the log accounts for it
+}
+
+// apply brings what is remembered up to some changes, and returns what to report.
+func (l *loop) apply(batch []listen.Change) []change {
+	var all []change
+	var tracks map[string]track // nil until one is needed: what rests need not be woken for a resolver's question
+	remembered := func() map[string]track {
+		if tracks == nil {
+			l.wake()
+			if tracks = maps.Clone(l.state.Tracks); tracks == nil {
+				tracks = map[string]track{}
+			}
+		}
+		return tracks
+	}
+	by := l.by.clone()
+	for _, c := range batch {
+		l.state.Tally.Told++
+		if !c.Opened {
+			if opened, here := l.live[keyOf(c)]; here {
+				l.state.Tally.Brief++
+				if opened.quiet {
+					delete(l.live, keyOf(c))
+					continue
+				}
+				changes, _ := l.live.close(remembered(), keyOf(c), c.Time.UTC())
+				all = append(all, changes...)
+			}
+			continue
+		}
+		s, ok := l.Realtime.Admit(c)
+		if !ok {
+			continue
+		}
+		classified := by.classify(s)
+		found := listener(classified, l.Policy.Decide(classified.facts), c.Time)
+		if quiet(found) {
+			l.live.open(nil, found, keyOf(c), c.Time.UTC())
+			continue
+		}
+		all = append(all, l.live.open(remembered(), found, keyOf(c), c.Time.UTC())...)
+	}
+	if tracks != nil {
+		l.state.Tracks, l.stale, l.seen, l.quiet = tracks, true, 0, 0
+	}
+	return all
+}
+
+// heard adds to a coverage what is heard of between audits, and whether some of
+// it was lost since the one before.
+func (l *loop) heard(c audit.Coverage) audit.Coverage {
+	if l.Realtime.Text != "" {
+		c.Notes = append(c.Notes[:len(c.Notes):len(c.Notes)], audit.Note{Source: "realtime", Text: l.Realtime.Text})
+	}
+	if l.lost {
+		c.Complete = false
+		c.Gaps = append(c.Gaps[:len(c.Gaps):len(c.Gaps)], audit.Gap{
+			Source: "realtime", Reason: "changes were lost since the audit before: listeners may have opened and closed unseen", Hides: listen.HidesSockets.String(),
+		})
+	}
+	return c
+}
+
+// settleLive lets an audit that began at a time settle what changes told before.
+func (l *loop) settleLive(began time.Time) {
+	rest, unsettled := l.live.settle(l.state.Tracks, began)
+	l.live = rest
+	l.state.Tally.Unsettled += unsettled
+}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/portaudit/portaudit/agent"
+	"github.com/portaudit/portaudit/agent/listen"
+)
+
+// realtimeModes are the values of --realtime: watch if this host allows it, do
+// not start if it does not, do not watch.
+var realtimeModes = []string{"auto", "on", "off"}
+
+func checkRealtime(mode string) error {
+	if !slices.Contains(realtimeModes, mode) {
+		return fmt.Errorf("%q is no way to hear of listeners: use %s", mode, strings.Join(realtimeModes, ", "))
+	}
+	return nil
+}
+
+// maxWaiting is how many changes may wait for the agent beside those that wait
+// in the kernel's buffer: it may be writing an audit of ten thousand listeners.
+const maxWaiting = 4096
+
+// watch lets the kernel tell of listeners between audits, as the mode says. stop
+// ends that; it is never nil.
+func watch(ctx context.Context, mode string, admit func(listen.Change) (listen.Socket, bool)) (r agent.Realtime, stop func() error, err error) {
+	nothing := func() error { return nil }
+	if mode == "off" {
+		return agent.Realtime{Text: "off, as asked for: what opens and closes between two audits is not seen"}, nothing, nil
+	}
+	w, err := listen.Watch()
+	switch {
+	case err != nil && mode == "on":
+		return r, nothing, fmt.Errorf("realtime is on: %w", err)
+	case err != nil:
+		return agent.Realtime{Text: "not to be had, so audits are all there is: " + err.Error()}, nothing, nil
+	}
+	text := "TCP and UDP, by BPF programs in the kernel"
+	if missing := w.Missing(); missing != "" {
+		text = "TCP, by a BPF program in the kernel; not UDP: " + missing
+	}
+	changes := make(chan listen.Change, maxWaiting)
+	ended := make(chan struct{})
+	go func() { // ends when the watcher is closed, or the context is done
+		defer close(ended)
+		defer close(changes)
+		for {
+			c, err := w.Next()
+			if err != nil {
+				return
+			}
+			select {
+			case changes <- c:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	stop = func() error {
+		err := w.Close()
+		<-ended
+		return err
+	}
+	return agent.Realtime{Changes: changes, Admit: admit, Lost: w.Lost, Text: text}, stop, nil
+}
