@@ -79,7 +79,7 @@ type Record struct {
 // The form of struct record in trace.bpf.c.
 const (
 	recordSize = 152 + maxNames*nameSize
-	maxNames   = 20
+	maxNames   = 12
 	nameSize   = 64
 )
 

@@ -40,7 +40,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define CLOSED 2
 
 #define NAME 64 /* bytes of a name that are told, a NUL included */
-#define NAMES 20
+#define NAMES 12
 #define LEVELS 8
 
 /* record is what trace.Record decodes. */
@@ -77,9 +77,11 @@ struct record {
 	char path[NAMES][NAME]; /* the names of the path, the last one first; "" says nothing */
 };
 
+/* Room for some 1,100: the kernel maps all of it for the reader, twice, and each
+ * page of that counts as the daemon's memory. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 8 << 20);
+	__uint(max_entries, 1 << 20);
 } records SEC(".maps");
 
 /* counts are those that user space reads without a call. */
