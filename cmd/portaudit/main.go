@@ -48,9 +48,9 @@ func execute() int {
 		return code.code
 	case errors.Is(err, syscall.EPIPE):
 		return exitOK // the reader of the pipe has seen enough
-	default: // cobra's own, of its own commands
+	default: // of a command of cobra's own, which could not write
 		fmt.Fprintln(os.Stderr, "portaudit:", visibleLines(err.Error()))
-		return exitUsage
+		return exitFailed
 	}
 }
 

@@ -40,7 +40,7 @@ Start with "portaudit scan". It changes nothing.`,
 	root.AddCommand(newScan(&s), newRun(&s), newStatus(&s), newExplain(&s), newRegistry(&s))
 	root.SetFlagErrorFunc(wrongFlag)
 	root.SetHelpCommand(newHelp())
-	root.InitDefaultCompletionCmd()
+	ownCompletion(root)
 	fitHelp(root)
 	return root
 }
