@@ -253,8 +253,8 @@ func writeInfo(w io.Writer, s screen, i registry.Info) error {
 		n := ports[t.String()]
 		fmt.Fprintf(&b, "%-9s  %8d  %8d  %10d  %12d\n", t, n["assigned"], n["reserved"], n["unassigned"], n["no statement"])
 	}
-	b.WriteString("\nThe assignments change: IANA publishes them anew every few days. To use today's,\n" +
-		"get the XML or CSV from iana.org and run: portaudit registry import FILE\n")
+	b.WriteString("\n" + s.wrap("", "The assignments change: IANA publishes them anew every few days. To use today's, "+
+		"get the XML or CSV from iana.org and run: portaudit registry import FILE"))
 	_, err := io.WriteString(w, b.String())
 	return err
 }

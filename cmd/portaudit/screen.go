@@ -55,12 +55,44 @@ func (s screen) paint(colour, text string) string {
 }
 
 // hang prints text behind a label of as many columns as indent has. On a
-// terminal what does not fit goes on below it; a pipe gets one line.
+// terminal what does not fit goes on below it, and two spaces between words stay
+// two; a pipe gets one line.
 func (s screen) hang(label, indent, text string) string {
-	if s.width == 0 || runewidth.StringWidth(label+text) <= s.width {
+	if s.width == 0 || shownWidth(label+text) <= s.width {
 		return label + text + "\n"
 	}
-	return label + strings.TrimPrefix(s.wrap(indent, text), indent)
+	var b strings.Builder
+	b.WriteString(label)
+	column, space := len(indent), 0
+	for i, word := range strings.Split(text, " ") {
+		if i > 0 {
+			space++
+		}
+		if word == "" {
+			continue
+		}
+		w := shownWidth(word)
+		if column > len(indent) && column+space+w > s.width {
+			b.WriteString("\n" + indent)
+			column, space = len(indent), 0
+		}
+		b.WriteString(strings.Repeat(" ", space) + word)
+		column, space = column+space+w, 0
+	}
+	return b.String() + "\n"
+}
+
+// shownWidth is the width of text on the screen, where paint leaves no trace.
+func shownWidth(text string) int {
+	width := 0
+	for {
+		plain, rest, painted := strings.Cut(text, "\x1b[")
+		width += runewidth.StringWidth(plain)
+		if !painted {
+			return width
+		}
+		_, text, _ = strings.Cut(rest, "m")
+	}
 }
 
 // wrap breaks text into lines no wider than the screen allows, each behind
@@ -73,7 +105,7 @@ func (s screen) wrap(indent, text string) string {
 	var b strings.Builder
 	column := 0
 	for _, word := range strings.Fields(text) {
-		w := runewidth.StringWidth(word)
+		w := shownWidth(word)
 		switch {
 		case column == 0:
 			b.WriteString(indent)

@@ -66,10 +66,12 @@ func writeTable(b *strings.Builder, s screen, r agent.Report) {
 		b.WriteString("Nothing listens on this host.\n")
 		return
 	}
+	// An address is copied from here, and is never cut: of a program that is
+	// dropped, its number is left.
 	columns := []column{
-		{title: "PROTO"}, {title: "ADDRESS", least: []int{whole, whole, whole, whole, whole, 9}}, {title: "PORT", right: true},
-		{title: "SERVICE", least: []int{8, 8, 0}}, {title: "PID", right: true}, {title: "PROGRAM", least: []int{whole, 12, 12, 8}},
-		{title: "USER", least: []int{whole, 6, 6, 4, 0}}, {title: "VERDICT"},
+		{title: "PROTO"}, {title: "ADDRESS"}, {title: "PORT", right: true}, {title: "SERVICE", least: []int{8, 0}},
+		{title: "PID", right: true}, {title: "PROGRAM", least: []int{whole, whole, 12, 8, 8, 0}},
+		{title: "USER", least: []int{whole, whole, 6, 4, 0}}, {title: "VERDICT"},
 	}
 	elsewhere := slices.ContainsFunc(r.Listeners, func(l agent.Listener) bool { return l.Namespace != listen.HostNamespace })
 	if elsewhere {

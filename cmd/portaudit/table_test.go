@@ -9,6 +9,7 @@ import (
 
 	"github.com/portaudit/portaudit/agent"
 	"github.com/portaudit/portaudit/agent/audit"
+	"github.com/portaudit/portaudit/registry"
 )
 
 // wide is a report with a listener of which every text is long.
@@ -27,7 +28,7 @@ func TestTableFitsTheTerminal(t *testing.T) {
 		var b strings.Builder
 		r := wide()
 		writeTable(&b, screen{width: width}, r)
-		r.Listeners[0].Namespace, r.Listeners[0].Transport = "net:[4026532201]", "udplite"
+		r.Listeners[0].Namespace, r.Listeners[0].Transport = "net:[4026532201]", "sctp"
 		writeTable(&b, screen{width: width}, r)
 		for line := range strings.Lines(b.String()) {
 			if w := runewidth.StringWidth(strings.TrimSuffix(line, "\n")); w > width {
@@ -47,12 +48,16 @@ func TestTableKeepsWhatTellsApart(t *testing.T) {
 	}{
 		{"the service is cut first", func(l *agent.Listener) { l.Address, l.Owners = "127.0.0.1", l.Owners[1:] }, 90,
 			[]string{"127.0.0.1", "a-rather-lon…", "unknown (no permission)"}, nil},
-		{"then it is dropped", func(*agent.Listener) {}, 80,
-			[]string{"fe80::1234:5678:9abc:def0%eth0", "alert critical"}, []string{"SERVICE", "a-rath"}},
+		{"then it is dropped, and nothing else is cut", func(*agent.Listener) {}, 125,
+			[]string{"漢字漢字漢字漢字漢字", "unknown (no permission)", "a-user-with-a-long-name"}, []string{"SERVICE", "a-rath"}},
+		{"then the program and its account are cut", func(*agent.Listener) {}, 100,
+			[]string{"unknown (no …", "fe80::1234:5678:9abc:def0%eth0"}, []string{"SERVICE", "a-user-with-a-long-name"}},
 		{"the account goes before the address", func(l *agent.Listener) { l.Namespace, l.Address = "net:[4026532201]", "2001:db8::1234:5678" }, 80,
-			[]string{"2001:db8::1234:5678", "…532201"}, []string{"SERVICE", "USER"}},
-		{"at last the address", func(l *agent.Listener) { l.Namespace, l.Transport = "net:[4026532201]", "udplite" }, 80,
-			[]string{"fe80::1234:5678", "…532201"}, []string{"%eth0"}},
+			[]string{"2001:db8::1234:5678", "…532201", "PROGRAM"}, []string{"SERVICE", "USER"}},
+		{"and so does the program, but not its number", func(l *agent.Listener) { l.Namespace, l.Transport = "net:[4026532201]", "udplite" }, 80,
+			[]string{"fe80::1234:5678:9abc:def0%eth0", "…532201", "4194303"}, []string{"USER", "PROGRAM"}},
+		{"what cannot be cut the terminal breaks", func(*agent.Listener) {}, 60,
+			[]string{"fe80::1234:5678:9abc:def0%eth0", "alert critical"}, nil},
 	}
 	for _, tt := range tests {
 		r := wide()
@@ -115,6 +120,9 @@ func TestColourOnlyWhereItIsWanted(t *testing.T) {
 	if strings.Contains(plain.String(), "\x1b") {
 		t.Errorf("escape sequences without colour:\n%q", plain.String())
 	}
+	if n := strings.Count(painted.String(), "\x1b"); n != 2 {
+		t.Errorf("%d escape sequences for one verdict of two owners, want 2:\n%q", n, painted.String())
+	}
 	if !strings.Contains(painted.String(), "\x1b[1;31malert critical\x1b[0m") {
 		t.Errorf("no colour on a critical listener:\n%q", painted.String())
 	}
@@ -133,19 +141,50 @@ func TestWrap(t *testing.T) {
 }
 
 func TestHang(t *testing.T) {
-	const text = "one two three four five six seven eight nine ten"
+	const text = "one two three  four five six seven eight nine ten"
+	bold := screen{colour: true}.paint("bold", "one")
 	tests := []struct {
 		reason string
 		width  int
+		text   string
 		want   string
 	}{
-		{"a pipe gets one line", 0, "Label  " + text + "\n"},
-		{"it fits", 60, "Label  " + text + "\n"},
-		{"it goes on below", 40, "Label  one two three four five six seven\n       eight nine ten\n"},
+		{"a pipe gets one line", 0, text, "Label  " + text + "\n"},
+		{"it fits", 60, text, "Label  " + text + "\n"},
+		{"it goes on below, and two spaces stay", 40, text, "Label  one two three  four five six\n       seven eight nine ten\n"},
+		{"where a line ends no spaces stand", 20, "one two three  four", "Label  one two three\n       four\n"},
+		{"a terminal may be wider than running text", 100, strings.Repeat("x ", 50) + "x", "Label  " + strings.Repeat("x ", 46) + "x\n       x x x x\n"},
+		{"colours take no room", 17, bold + " two three", "Label  " + bold + " two\n       three\n"},
+		{"a word that is too long stays whole", 12, "one 123456789 two", "Label  one\n       123456789\n       two\n"},
 	}
 	for _, tt := range tests {
-		if got := (screen{width: tt.width}).hang("Label  ", "       ", text); got != tt.want {
+		if got := (screen{width: tt.width}).hang("Label  ", "       ", tt.text); got != tt.want {
 			t.Errorf("%s: got\n%s\nwant\n%s", tt.reason, got, tt.want)
+		}
+	}
+}
+
+// TestRegistryFitsTheTerminal holds it of everything that is registered.
+func TestRegistryFitsTheTerminal(t *testing.T) {
+	catalog := &registry.Catalog{Registry: registry.Embedded()}
+	var all []registry.Ref
+	for _, transport := range registry.Transports {
+		all = append(all, registry.Ref{First: 0, Last: 49151, Transport: transport})
+	}
+	for _, width := range []int{60, 80, 120} {
+		s := screen{width: width, colour: true}
+		var b strings.Builder
+		if err := writeInfo(&b, s, registry.Embedded().Info()); err != nil {
+			t.Fatal(err)
+		}
+		if err := writeEntries(&b, s, catalog, all); err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(b.String()) {
+			line = strings.TrimSuffix(line, "\n")
+			if w := shownWidth(line); w > width && strings.Contains(strings.TrimSpace(line), " ") && !strings.HasPrefix(line, "SHA-256") {
+				t.Errorf("at %d columns a line takes %d:\n%s", width, w, line)
+			}
 		}
 	}
 }
