@@ -25,7 +25,8 @@ of the log. It changes nothing.
 
 Exit codes: 0 the daemon works and sees everything, 1 it does not work or that
 cannot be told, 2 wrong call, 3 it works, but something is wrong: it does not
-see everything, its last audit failed, or its log or state is damaged.`,
+see everything, its last audit failed, it refused a new policy and goes on with
+the old one, or its log or state is damaged.`,
 		Example: `  sudo portaudit status
   sudo portaudit status --json | jq .coverage.gaps
   portaudit status --log-dir ./log --state-dir ./state`,
@@ -142,10 +143,10 @@ func writeStatus(w io.Writer, s screen, st status) error {
 			counted(int(st.Log.Records), "record"), st.Log.Directory, local(*st.Log.Last))))
 	}
 	if st.Failure != "" {
-		b.WriteString(s.wrap("", s.paint("high", "Failing")+": "+st.Failure+"."))
+		b.WriteString(s.wrap("", s.paint("high", "Failing")+": "+sentence(st.Failure)))
 	}
 	for _, p := range st.Problems {
-		b.WriteString(s.wrap("", s.paint("high", "Wrong")+": "+p+"."))
+		b.WriteString(s.wrap("", s.paint("high", "Wrong")+": "+sentence(p)))
 	}
 	if st.Coverage != nil {
 		writeCoverage(&b, s, *st.Coverage)
@@ -153,6 +154,15 @@ func writeStatus(w io.Writer, s screen, st status) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// sentence ends a text with a full stop, unless it ends like a sentence: what is
+// wrong with a policy may end with a question.
+func sentence(text string) string {
+	if strings.HasSuffix(text, ".") || strings.HasSuffix(text, "?") {
+		return text
+	}
+	return text + "."
 }
 
 // runningSentence says whether the daemon works, and what became of it if not.
