@@ -284,6 +284,9 @@ func writeListener(b *strings.Builder, s screen, l agent.Explanation, everyRule 
 	for _, o := range l.Owners {
 		b.WriteString(s.wrap("  ", "Owner: "+describeOwner(o)+"."))
 	}
+	if l.Interface != "" && l.Transport != registry.VSOCK.String() {
+		b.WriteString(s.wrap("  ", "It is bound to the device "+l.Interface+"."))
+	}
 	b.WriteString(s.wrap("  ", reachSentence(l.Listener)))
 	if text := privilegeSentence(l.Listener); text != "" {
 		b.WriteString(s.wrap("  ", text))

@@ -90,6 +90,27 @@ func TestDescribeOwner(t *testing.T) {
 	}
 }
 
+// TestDeviceSentence holds that a device is told of where a socket is bound to one.
+func TestDeviceSentence(t *testing.T) {
+	tests := []struct {
+		reason   string
+		listener agent.Listener
+		want     bool
+	}{
+		{"bound to a device", agent.Listener{Transport: "tcp", Address: "0.0.0.0", Port: 8004, Interface: "lo"}, true},
+		{"frames of one device", agent.Listener{Transport: "packet", Port: 0x88cc, Interface: "lo"}, true},
+		{"bound to none", agent.Listener{Transport: "tcp", Address: "127.0.0.1", Port: 8004}, false},
+		{"machines are no devices", agent.Listener{Transport: "vsock", Port: 1024, Interface: "cid 3"}, false},
+	}
+	for _, tt := range tests {
+		var b strings.Builder
+		writeListener(&b, screen{}, agent.Explanation{Listener: tt.listener}, false)
+		if got := strings.Contains(b.String(), "  It is bound to the device lo.\n"); got != tt.want || strings.Contains(b.String(), "device cid") {
+			t.Errorf("%s: told %t, want %t:\n%s", tt.reason, got, tt.want, b.String())
+		}
+	}
+}
+
 func TestReachSentence(t *testing.T) {
 	tests := []struct {
 		listener agent.Listener

@@ -54,8 +54,8 @@ finding of the rule hidden-port.`,
 		},
 	}
 	c.Flags().DurationVar(&s.interval, "interval", 0, "time between two audits (default 10s)")
-	c.Flags().IntVar(&s.confirm, "confirm", 0, "audits that must see a listener before it is reported (default 2)")
-	c.Flags().IntVar(&s.gone, "gone", 0, "audits in a row without a listener before it is reported closed (default 3)")
+	c.Flags().IntVar(&s.confirm, "confirm", 0, "audits that must see a listener before it is reported, 1 or more (default 2)")
+	c.Flags().IntVar(&s.gone, "gone", 0, "audits in a row without a listener before it is reported closed, 1 or more (default 3)")
 	c.Flags().DurationVar(&s.crossCheck, "cross-check", 0, "time between two cross-checks, such as 1h, at least 1m; 0: none (default none)")
 	c.Flags().BoolVar(&s.probe, "probe", false, "with --cross-check: try to bind every port, in every network namespace")
 	c.Flags().StringVar(&s.realtime, "realtime", "", "hear of listeners as they open: auto, on or off (default auto)")
