@@ -40,7 +40,7 @@ func message(c change) string {
 		return c.finding.Message
 	case audit.FindingCleared:
 		if c.repealed {
-			return "not by the policy that is in force now: " + c.finding.Message
+			return "the policy changed, and finds this no more: " + c.finding.Message
 		}
 		return "no longer: " + c.finding.Message
 	case audit.ListenerOpened:

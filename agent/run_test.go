@@ -190,7 +190,7 @@ func TestRunReloadsThePolicy(t *testing.T) {
 		})
 		wantLogged(t, dir, "agent.started", "policy.loaded", "listener.opened", "finding.raised all",
 			"policy.rejected", "policy.loaded", "finding.cleared all", "agent.stopped")
-		wantMessages(t, dir, audit.FindingCleared, "not by the policy that is in force now: ")
+		wantMessages(t, dir, audit.FindingCleared, "the policy changed, and finds this no more: ")
 	})
 }
 
@@ -204,7 +204,7 @@ func TestRunWithAnotherPolicy(t *testing.T) {
 		runFor(t, dir, h, mustPolicy(t, alertAll), 5*time.Second, nil)
 		h.snapshot = listening()
 		runFor(t, dir, h, mustPolicy(t, alertAll), 5*time.Second, nil)
-		wantMessages(t, dir, audit.FindingCleared, "not by the policy that is in force now: ", "no longer: ")
+		wantMessages(t, dir, audit.FindingCleared, "the policy changed, and finds this no more: ", "no longer: ")
 	})
 }
 
