@@ -203,6 +203,8 @@ func addOwners(a, b []audit.Owner) []audit.Owner {
 	return sum
 }
 
+func sameHow(a, b audit.Owner) bool { return a.How == b.How }
+
 func sameProcess(a, b audit.Owner) bool {
 	if a.PID == nil || b.PID == nil {
 		return a.PID == b.PID
@@ -379,15 +381,19 @@ func wider(now, was string) bool {
 	return errA == nil && errB == nil && a > b
 }
 
-// compare reports what changed about a confirmed listener.
+// compare reports what changed about a confirmed listener. Of one whose owners
+// were never seen what was found is compared, for it was found without them; of
+// one whose owners cannot be seen any more it stays.
 func compare(old, t track, owners bool) (track, []change) {
-	if !owners {
+	var changes []change
+	switch {
+	case owners:
+		if word := whatChanged(old, t); word != "" {
+			changes = append(changes, t.changed(word))
+		}
+	case !unresolved(old.Listener.Owners) || !slices.EqualFunc(old.Listener.Owners, t.Listener.Owners, sameHow):
 		t.Listener.Findings = old.Listener.Findings
 		return t, nil
-	}
-	var changes []change
-	if word := whatChanged(old, t); word != "" {
-		changes = append(changes, t.changed(word))
 	}
 	for _, id := range slices.Sorted(maps.Keys(t.Raised)) {
 		if !slices.ContainsFunc(t.Listener.Findings, func(f Finding) bool { return f.ID == id }) {

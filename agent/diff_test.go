@@ -81,6 +81,8 @@ func TestDiff(t *testing.T) {
 	other := at("tcp 0.0.0.0 8080 wildcard /tmp/evil 300", "r")
 	narrow := at("tcp 127.0.0.1 8080 loopback /usr/bin/app 100")
 	nowhere := at("tcp 0.0.0.0 8080 wildcard ? 0", "other")
+	hidden, raced := at("tcp 0.0.0.0 8080 wildcard ? 0"), at("tcp 0.0.0.0 8080 wildcard ? 0")
+	raced.Owners[0].How = listen.Raced.String()
 	quiet := at("tcp 0.0.0.0 8080 wildcard /usr/bin/app 100")
 	six := at("tcp :: 8080 wildcard /usr/bin/app 100", "r")
 	tests := []struct {
@@ -124,6 +126,12 @@ func TestDiff(t *testing.T) {
 		{"owners that cannot be seen clear nothing and change nothing",
 			[]observation{seen(app), seen(app), seen(nowhere), seen(nowhere), seen(app)},
 			[][]string{nil, {"opened", "raised r"}, nil, nil, nil}},
+		{"owners that could never be seen: what is found without them changes",
+			[]observation{seen(nowhere), seen(nowhere), seen(hidden), seen(nowhere)},
+			[][]string{nil, {"opened", "raised other"}, {"cleared other"}, {"raised other"}}},
+		{"owners that cannot be seen in another way clear nothing",
+			[]observation{seen(nowhere), seen(nowhere), seen(raced), seen(nowhere)},
+			[][]string{nil, {"opened", "raised other"}, nil, nil}},
 		{"owners that can be seen at last",
 			[]observation{seen(nowhere), seen(nowhere), seen(app), seen(app)},
 			[][]string{nil, {"opened", "raised other"}, nil, {"cleared other", "owner-resolved", "raised r"}}},
