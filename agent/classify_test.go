@@ -63,6 +63,14 @@ func TestClassifyKeepsFactsApart(t *testing.T) {
 	}
 }
 
+// TestProgramInMemoryHasNoFile: what never was a file was not deleted, and a
+// rule that trusts files on disk must not take it for one.
+func TestProgramInMemoryHasNoFile(t *testing.T) {
+	if o := policyOwner(listen.Owner{Memory: listen.Yes}); o.Memory != policy.Yes || o.Deleted != policy.Unknown {
+		t.Errorf("memory %v, deleted %v, want memory alone", o.Memory, o.Deleted)
+	}
+}
+
 func TestUpgradedProgramIsNotDeleted(t *testing.T) {
 	o := policyOwner(listen.Owner{Deleted: listen.Yes, Replaced: listen.Yes})
 	if o.Deleted != policy.No {

@@ -62,9 +62,6 @@ func policyOwner(o listen.Owner) policy.Owner {
 	if o.Replaced == listen.Yes {
 		deleted = policy.No // an upgrade: the program is there, in a newer version
 	}
-	if o.Memory == listen.Yes {
-		deleted = policy.No // it never was on disk, which is a fact of its own
-	}
 	unit := o.Unit
 	if unit == "" && len(o.Services) == 1 {
 		unit = o.Services[0] // of several it is not known which one has the socket

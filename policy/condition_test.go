@@ -32,6 +32,9 @@ func sshd() Listener {
 
 func TestConditions(t *testing.T) {
 	unknownOwner := func(l *Listener) { l.Owners = []Owner{{How: "denied"}} }
+	inMemory := func(l *Listener) {
+		l.Owners[0].Deleted, l.Owners[0].Memory, l.Owners[0].WorldWritable = Unknown, Yes, Unknown
+	}
 	tests := []struct {
 		match  string
 		change func(*Listener) // nil: sshd as it is
@@ -112,6 +115,10 @@ func TestConditions(t *testing.T) {
 		{"{memory: false}", nil, Yes, ""},
 		{"{memory: true}", nil, No, ""},
 		{"{memory: true}", unknownOwner, Unknown, ""},
+		{"{memory: true}", inMemory, Yes, "a program without a file"},
+		{"{deleted: true}", inMemory, Unknown, "there was none to delete"},
+		{"{deleted: false}", inMemory, Unknown, "and there is none to trust"},
+		{"{not: {deleted: true}}", inMemory, Unknown, "nor by this"},
 		{"{concealed: false}", nil, Yes, ""},
 		{"{concealed: true}", nil, No, ""},
 		{"{concealed: true}", unknownOwner, Unknown, ""},

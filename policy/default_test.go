@@ -212,8 +212,8 @@ func TestDefaultPolicyAlerts(t *testing.T) {
 	}{
 		{"a deleted program", on(t, "tcp", any4, 22, "root", sshd, deleted), "suspicious-executable-deleted high"},
 		{"a deleted program for this host", on(t, "tcp", "::1", 14555, "", deleted), "suspicious-executable-deleted-local medium"},
-		{"a program in memory", on(t, "tcp", any4, 22, "root", change(by("root", "/memfd:x"), func(o *Owner) { o.Memory, o.WorldWritable = Yes, Unknown })), "suspicious-executable-in-memory high"},
-		{"a program in memory for this host", on(t, "tcp", "127.0.0.1", 14555, "", change(by("bob", "/memfd:x"), func(o *Owner) { o.Memory = Yes })), "suspicious-executable-in-memory high"},
+		{"a program in memory", on(t, "tcp", any4, 22, "root", change(by("root", "/memfd:x"), func(o *Owner) { o.Deleted, o.Memory, o.WorldWritable = Unknown, Yes, Unknown })), "suspicious-executable-in-memory high"},
+		{"a program in memory for this host", on(t, "tcp", "127.0.0.1", 14555, "", change(by("bob", "/memfd:x"), func(o *Owner) { o.Deleted, o.Memory, o.WorldWritable = Unknown, Yes, Unknown })), "suspicious-executable-in-memory high"},
 		{"a process that is hidden", on(t, "tcp", "127.0.0.1", 22, "root", change(sshd, func(o *Owner) { o.Concealed = Yes })), "suspicious-process-concealed critical"},
 		{"a socket in an io_uring", on(t, "tcp", any4, 22, "root", change(by("root", "/usr/sbin/sshd"), func(o *Owner) { o.How = "io_uring" })), "suspicious-socket-without-descriptor high"},
 		{"a socket in a message under way", on(t, "udp", "127.0.0.1", 40001, "", Owner{How: "unheld"}), "suspicious-socket-without-descriptor high"},

@@ -54,7 +54,7 @@ type Owner struct {
 	Root          Answer // uid 0; on Windows: System or an elevated administrator
 	Executable    string // absolute path, "" if unknown
 	Deleted       Answer // the file was removed or replaced on disk
-	Memory        Answer // the file never was on disk: memfd_create(2)
+	Memory        Answer // the file never was on disk: memfd_create(2); then Deleted is Unknown
 	Concealed     Answer // something is mounted over its directory in /proc
 	WorldWritable Answer // the file lies where every user may write
 	Unit          string // systemd unit or Windows service, "" if none or unknown

@@ -198,29 +198,28 @@ func TestDeletedExecutable(t *testing.T) {
 	}
 	_, printed := child(t, exe, "tcp 127.0.0.1:0")
 	at := netip.MustParseAddrPort("127.0.0.1:" + printed[0])
-	owner := func() Owner {
+	check := func(when string, deleted, replaced Answer) {
 		t.Helper()
-		s, err := List(t.Context())
-		if err != nil {
-			t.Fatal(err)
+		for _, way := range []Way{Auto, Gopsutil} {
+			s, err := listBy(t, way)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o := find(t, s, registry.TCP, at).Owners[0]
+			if o.Executable != exe || o.Deleted != deleted || o.Replaced != replaced {
+				t.Errorf("%s, by %v: %q, deleted %v, replaced %v", when, way, o.Executable, o.Deleted, o.Replaced)
+			}
 		}
-		return find(t, s, registry.TCP, at).Owners[0]
 	}
-	if o := owner(); o.Executable != exe || o.Deleted != No {
-		t.Errorf("while the file is there: %q, deleted %v", o.Executable, o.Deleted)
-	}
+	check("while the file is there", No, Unknown)
 	if err := os.Remove(exe); err != nil {
 		t.Fatal(err)
 	}
-	if o := owner(); o.Executable != exe || o.Deleted != Yes || o.Replaced != No {
-		t.Errorf("after its removal: %q, deleted %v, replaced %v", o.Executable, o.Deleted, o.Replaced)
-	}
+	check("after its removal", Yes, No)
 	if err := os.WriteFile(exe, content, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if o := owner(); o.Executable != exe || o.Deleted != Yes || o.Replaced != Yes {
-		t.Errorf("after an upgrade: %q, deleted %v, replaced %v", o.Executable, o.Deleted, o.Replaced)
-	}
+	check("after an upgrade", Yes, Yes)
 }
 
 func TestWorldWritable(t *testing.T) {

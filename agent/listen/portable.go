@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
 
@@ -251,6 +252,14 @@ func readFacts(ctx context.Context, p *process.Process, o *Owner) {
 		o.Executable = exe
 		_, err := os.Stat(exe)
 		o.Deleted = answer(os.IsNotExist(err))
+		if name, ok := strings.CutSuffix(exe, deletedSuffix); ok && o.Deleted == Yes {
+			o.Executable = name
+			o.unnamed()
+		}
+		if o.Deleted == Yes && o.Executable != exe {
+			_, err := os.Stat(o.Executable)
+			o.Replaced = answer(err == nil)
+		}
 	}
 	if name, err := p.NameWithContext(ctx); err == nil {
 		o.Command = name

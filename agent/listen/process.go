@@ -54,6 +54,20 @@ func lookUpUser(id string) string {
 	return u.Username
 }
 
+// deletedSuffix is what the kernel appends to the path of a file that no
+// directory names any more (fs/d_path.c).
+const deletedSuffix = " (deleted)"
+
+// unnamed notes that no directory names the file that the owner runs. It was
+// deleted, unless it is one of memfd_create(2), to which the kernel gives the
+// name "/memfd:" and what the program asked for: that one never had another.
+func (o *Owner) unnamed() {
+	o.Deleted, o.Memory = Yes, No
+	if strings.HasPrefix(o.Executable, "/memfd:") {
+		o.Deleted, o.Memory = Unknown, Yes
+	}
+}
+
 // howOf tells a process that serves from one that holds the socket for
 // somebody else: the service manager, or a proxy into a container.
 func howOf(o Owner) How {

@@ -187,14 +187,14 @@ func (r *processReader) readExecutable(dir int, p *processFacts) error {
 	}
 	p.exe, p.mode = fileID{running.Dev, running.Ino}, running.Mode
 	o := &p.owner
-	// The kernel appends " (deleted)" (d_path), but a file may also be called
-	// that: what counts is that no directory names the inode any more.
-	o.Deleted = answer(running.Nlink == 0)
-	o.Memory = No
+	o.Deleted, o.Memory = No, No
+	// A file may also be called as if it were deleted: what counts is that no
+	// directory names the inode any more.
+	if running.Nlink == 0 {
+		o.Executable = strings.TrimSuffix(target, deletedSuffix)
+		o.unnamed()
+	}
 	if o.Deleted == Yes {
-		o.Executable = strings.TrimSuffix(target, " (deleted)")
-		// The kernel names such a file "/memfd:" and what memfd_create(2) was given.
-		o.Memory = answer(strings.HasPrefix(target, "/memfd:"))
 		// Through root/, so that the path is looked up where the process sees it.
 		var onDisk unix.Stat_t
 		err := unix.Fstatat(dir, "root"+o.Executable, &onDisk, 0)

@@ -127,7 +127,7 @@ type Owner struct {
 	Parents []Ancestor // the chain of parents, the nearest first
 
 	Executable    string // path as the process sees it, without " (deleted)"
-	Deleted       Answer // the running file has no name on disk any more
+	Deleted       Answer // the running file has no name on disk any more; Unknown where Memory is Yes
 	Replaced      Answer // deleted, and another file has taken its path
 	Memory        Answer // the running file never had a name on disk: memfd_create(2)
 	Concealed     Answer // something is mounted over the process's directory in /proc, which hides it from other tools

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -99,8 +98,10 @@ func (e *engine) openerOf(r *trace.Record) Owner {
 		o.How, o.PID = Kernel, 0
 		return o
 	}
-	o.Deleted = answer(r.Deleted)
-	o.Memory = answer(r.Deleted && strings.HasPrefix(r.Path, "/memfd:"))
+	o.Deleted, o.Memory = No, No
+	if r.Deleted {
+		o.unnamed()
+	}
 	o.How = howOf(o)
 	return o
 }
