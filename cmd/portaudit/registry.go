@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -281,8 +280,11 @@ its name, the line and the reason, and the registry in use stays.`,
 			if err != nil {
 				return usage(err)
 			}
-			if err := os.MkdirAll(resolved.dataDir, 0o755); err != nil {
-				return failure(withRemedy(err, "--data-dir"))
+			warn := func(err error) { fmt.Fprintf(c.ErrOrStderr(), "portaudit: %v\n", err) }
+			for _, dir := range []string{filepath.Dir(resolved.dataDir), resolved.dataDir} {
+				if err := makePublic(dir, warn); err != nil {
+					return failure(withRemedy(err, "--data-dir"))
+				}
 			}
 			if err := registry.Save(resolved.dataDir, table); err != nil {
 				return failure(withRemedy(err, "--data-dir"))

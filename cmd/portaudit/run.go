@@ -98,7 +98,7 @@ func run(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := makePrivate(s.stateDir); err != nil {
+	if err := makePrivate(s.stateDir, func(err error) { logger.Warn(err.Error()) }); err != nil {
 		return failure(withRemedy(err, "--state-dir"))
 	}
 	sockets, err := lister(s, false)
@@ -133,19 +133,6 @@ func run(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 		}
 	}
 	return failure(agent.Run(ctx, o))
-}
-
-// makePrivate makes a directory that is nobody else's business, in one that
-// others may look into: an imported registry is for everybody.
-func makePrivate(dir string) error {
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return err
-	}
-	err := os.Mkdir(dir, 0o700)
-	if errors.Is(err, os.ErrExist) {
-		return nil // if it is no directory, what is written there says so
-	}
-	return err
 }
 
 // startPolicy loads the policy to start with. A bad one is recorded before the
