@@ -15,7 +15,7 @@ func detailOf(o listen.Owner) *audit.OwnerDetail {
 		return nil
 	}
 	d := &audit.OwnerDetail{
-		Cgroup: audit.Visible(o.Cgroup), Capabilities: capabilitiesOf(o), Inherits: answerOf(o.Inherits),
+		Cgroup: audit.Visible(o.Cgroup), Unhashed: o.Unhashed.String(), Capabilities: capabilitiesOf(o), Inherits: answerOf(o.Inherits),
 		NamespaceOwner: answerOf(o.NamespaceOwner), Elevated: answerOf(o.Elevated), Integrity: audit.Visible(o.Integrity),
 	}
 	for _, a := range o.Parents {

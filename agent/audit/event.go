@@ -119,6 +119,7 @@ type Owner struct {
 type OwnerDetail struct {
 	Parents        []Process     `json:"parents,omitempty"` // the nearest first
 	Cgroup         string        `json:"cgroup,omitempty"`
+	Unhashed       string        `json:"unhashed,omitempty"` // why there is no SHA256
 	LoginUID       *uint32       `json:"login_uid,omitempty"`
 	Capabilities   *Capabilities `json:"capabilities,omitempty"`
 	Inherits       *bool         `json:"inherits,omitempty"`        // another owner opened the socket

@@ -72,7 +72,7 @@ func (l limits) owner(o Owner) Owner {
 }
 
 func (l limits) detail(d OwnerDetail) OwnerDetail {
-	d.Cgroup, d.Integrity = l.string(d.Cgroup), l.string(d.Integrity)
+	d.Unhashed, d.Cgroup, d.Integrity = l.string(d.Unhashed), l.string(d.Cgroup), l.string(d.Integrity)
 	if d.Parents != nil {
 		clean := func(p Process) Process { return Process{PID: p.PID, Command: l.string(p.Command)} }
 		d.Parents = list(d.Parents, l, clean, func(rest string) Process { return Process{Command: rest} })

@@ -64,9 +64,8 @@ type engine struct {
 	hasher         *digest.Hasher // nil: programs are not hashed
 	ownRoot        fileID         // this process's root directory
 	databases      map[fileID]*software.Database
-	tooLarge       map[fileID]bool // programs that are not hashed
-	pending        map[int32]bool  // processes whose program is not hashed yet
-	packageProblem string          // why packages are not known, "" if they are
+	pending        map[int32]bool // processes whose program is not hashed yet
+	packageProblem string         // why packages are not known, "" if they are
 
 	units          map[int32][]systemd.Unit // of each service manager that holds sockets
 	managerProblem string                   // why a unit is not named, "" if all are
@@ -118,7 +117,7 @@ func openEngine(o Options, root string) (*engine, error) {
 	e := &engine{
 		options: o, root: root, proc: proc, base: base, queries: queries(), reader: newProcessReader(proc),
 		spaces: map[uint64]*space{}, held: map[uint64]bool{}, refused: map[uint64]bool{}, placed: map[int32]uint64{},
-		units: map[int32][]systemd.Unit{}, hasher: newHasher(o), databases: map[fileID]*software.Database{}, tooLarge: map[fileID]bool{}, pending: map[int32]bool{},
+		units: map[int32][]systemd.Unit{}, hasher: newHasher(o), databases: map[fileID]*software.Database{}, pending: map[int32]bool{},
 		processes: map[int32]*known{}, users: map[uint32]string{}, inodes: map[uint64]bool{},
 	}
 	e.sources = make([]source, len(e.queries))

@@ -36,7 +36,7 @@ type program struct {
 type programFacts struct {
 	writable Answer
 	sum      digest.Sum
-	pending  bool // its digest is to be asked for again
+	unhashed Unhashed
 	pkg      Package
 }
 
@@ -67,8 +67,8 @@ func (e *engine) programs(ctx context.Context, pids []int32, read []processFacts
 	go func() {
 		sums := map[program]programFacts{}
 		for key, pid := range runs {
-			sum, pending := e.digest(ctx, e.directory(pid)+"/exe", key.exe)
-			sums[key] = programFacts{sum: sum, pending: pending}
+			sum, unhashed := e.digest(ctx, e.directory(pid)+"/exe", key.exe)
+			sums[key] = programFacts{sum: sum, unhashed: unhashed}
 		}
 		digests <- sums
 	}()
@@ -78,7 +78,7 @@ func (e *engine) programs(ctx context.Context, pids []int32, read []processFacts
 	}
 	for key, d := range <-digests {
 		f := facts[key]
-		f.sum, f.pending = d.sum, d.pending
+		f.sum, f.unhashed = d.sum, d.unhashed
 		if pkg, ok := packages[key.root][key.path]; ok {
 			f.pkg = Package{Manager: pkg.Manager, Name: pkg.Name, Version: pkg.Version}
 		}
@@ -92,21 +92,32 @@ func (e *engine) directory(pid int32) string { return e.base + "/" + strconv.Ito
 
 func programOf(p processFacts) program { return program{p.exe, p.root, p.owner.Executable} }
 
-// digest returns the digest of a running file. again says that it may be had
-// later. A look that nobody has the right to is no gap of its own: the
-// executable's name would be missing too.
-func (e *engine) digest(ctx context.Context, path string, exe fileID) (sum digest.Sum, again bool) {
+// digest returns the digest of a running file, or why there is none. A look
+// that nobody has the right to is no gap of its own: the executable's name would
+// be missing too.
+func (e *engine) digest(ctx context.Context, path string, exe fileID) (digest.Sum, Unhashed) {
 	if e.hasher == nil || exe == (fileID{}) {
-		return sum, false
+		return digest.Sum{}, UnhashedOther
 	}
 	sum, err := e.hasher.Sum(ctx, path)
 	switch {
 	case errors.Is(err, digest.ErrTooLarge):
-		e.tooLarge[exe] = true
+		return sum, UnhashedLarge
 	case errors.Is(err, digest.ErrBusy):
-		return sum, true
+		return sum, UnhashedPending
 	}
-	return sum, false
+	return sum, UnhashedOther
+}
+
+// tooLarge counts the programs that run and are too large to hash.
+func (e *engine) tooLarge() int {
+	programs := map[fileID]bool{}
+	for _, k := range e.processes {
+		if k.owner.Unhashed == UnhashedLarge {
+			programs[k.exe] = true
+		}
+	}
+	return len(programs)
 }
 
 // packages returns which package each of the paths belongs to, as seen from a
@@ -130,18 +141,21 @@ func (e *engine) packages(root fileID, pid int32, paths []string) map[string]sof
 	return owners
 }
 
-// binaryUnits writes a number of bytes, rounded to the unit (IEC 80000-13).
+// binaryUnits writes a number of bytes in the largest unit that leaves it whole
+// (IEC 80000-13).
 func binaryUnits(n int64) string {
-	if n < 1<<20 {
-		return fmt.Sprintf("%d KiB", n>>10)
+	units := []string{"bytes", "KiB", "MiB", "GiB", "TiB"}
+	i := 0
+	for n != 0 && n%1024 == 0 && i+1 < len(units) {
+		n, i = n/1024, i+1
 	}
-	return fmt.Sprintf("%d MiB", n>>20)
+	return fmt.Sprintf("%d %s", n, units[i])
 }
 
 // factNotes says of the facts about programs what is missing and why.
 func (e *engine) factNotes() []Note {
 	var notes []Note
-	if n := len(e.tooLarge); n > 0 {
+	if n := e.tooLarge(); n > 0 {
 		notes = append(notes, Note{"sha256", fmt.Sprintf("%d programs larger than %s were not hashed", n, binaryUnits(e.options.MaxDigest))})
 	}
 	if n := len(e.pending); n > 0 {

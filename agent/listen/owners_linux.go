@@ -151,9 +151,9 @@ func (e *engine) keep(ctx context.Context, pids []int32, read []processFacts, no
 			o.Started = e.boot.Add(ticks(o.Start))
 		}
 		f := programs[programOf(p)]
-		o.WorldWritable, o.SHA256, o.Package = f.writable, f.sum, f.pkg
+		o.WorldWritable, o.SHA256, o.Unhashed, o.Package = f.writable, f.sum, f.unhashed, f.pkg
 		delete(e.pending, pids[i])
-		if f.pending {
+		if f.unhashed == UnhashedPending {
 			e.pending[pids[i]] = true
 		}
 		o.Parents = e.parents(o.Parent, ancestors)

@@ -133,6 +133,7 @@ type Owner struct {
 	Concealed     Answer // something is mounted over the process's directory in /proc, which hides it from other tools
 	WorldWritable Answer // every user may write to the file or into a directory above it
 	SHA256        [32]byte
+	Unhashed      Unhashed // why SHA256 is not known, where that is told of the program
 	Package       Package  // which package brought the file; zero if none did or it is unknown
 	Command       string   // name of the program, as the system shows it
 	Arguments     []string // whole command line; may hold secrets
@@ -161,6 +162,28 @@ type Owner struct {
 	// Inherits says whether another owner, its parent or a service manager,
 	// opened the socket and the process only received it.
 	Inherits Answer
+}
+
+// Unhashed is why the digest of a program is not known. What hides the file, and
+// that nothing is hashed at all, is told of the whole enumeration.
+type Unhashed uint8
+
+// The reasons.
+const (
+	UnhashedOther   Unhashed = iota
+	UnhashedLarge            // it is larger than Options.MaxDigest
+	UnhashedPending          // so many bytes were read already: it will be
+	unhashedCount   = iota
+)
+
+var unhashedNames = [unhashedCount]string{"", "too large", "pending"}
+
+// String returns the word used in output, "" for the zero value.
+func (u Unhashed) String() string {
+	if int(u) >= len(unhashedNames) {
+		return fmt.Sprintf("Unhashed(%d)", uint8(u))
+	}
+	return unhashedNames[u]
 }
 
 // Ancestor is a process above an owner.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/portaudit/portaudit/agent"
 	"github.com/portaudit/portaudit/agent/audit"
+	"github.com/portaudit/portaudit/agent/listen"
 	"github.com/portaudit/portaudit/policy"
 	"github.com/portaudit/portaudit/registry"
 )
@@ -371,8 +372,13 @@ func fileText(o audit.Owner) string {
 	if p := o.Package; p != nil {
 		text += " of the " + p.Manager + " package " + strings.TrimSpace(p.Name+" "+p.Version)
 	}
-	if o.SHA256 != "" {
+	switch {
+	case o.SHA256 != "":
 		text += " (SHA-256 " + o.SHA256 + ")"
+	case o.OwnerDetail != nil && o.Unhashed == listen.UnhashedLarge.String():
+		text += " (SHA-256 unknown: the program is larger than hash_limit)"
+	case o.OwnerDetail != nil && o.Unhashed != "":
+		text += " (SHA-256 unknown: " + o.Unhashed + ")"
 	}
 	return text
 }

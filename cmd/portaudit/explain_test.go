@@ -80,6 +80,8 @@ func TestDescribeOwner(t *testing.T) {
 		{"a package without a version", audit.Owner{Executable: "/x", Package: &audit.Package{Manager: "apk", Name: "x"}}, "x, running /x of the apk package x"},
 		{"in a container", audit.Owner{Executable: "/x", Container: strings.Repeat("c", 64)}, "x, running /x, in container cccccccccccc"},
 		{"a file that was never there", audit.Owner{Executable: "/memfd:x", Deleted: &yes, Memory: true}, "memfd:x, running /memfd:x (it was never on disk)"},
+		{"a file that is too large to hash", audit.Owner{Executable: "/x", OwnerDetail: &audit.OwnerDetail{Unhashed: "too large"}}, "x, running /x (SHA-256 unknown: the program is larger than hash_limit)"},
+		{"a file that is not hashed yet", audit.Owner{Executable: "/x", OwnerDetail: &audit.OwnerDetail{Unhashed: "pending"}}, "x, running /x (SHA-256 unknown: pending)"},
 		{"of Windows", audit.Owner{Executable: `C:\x.exe`, Services: []string{"Dnscache", "WinRM"}, OwnerDetail: &audit.OwnerDetail{Integrity: "system"}},
 			`x.exe, running C:\x.exe, which hosts Dnscache, WinRM, of integrity system`},
 	}

@@ -163,7 +163,7 @@ func shorten(v any) any {
 func wrong(key string) (value any, has bool) {
 	switch key {
 	case "transport", "scope", "range", "state", "verdict", "severity", "how",
-		"event", "change", "hides", "outcome", "authority", "class":
+		"event", "change", "hides", "outcome", "authority", "class", "unhashed":
 		return "nonsense", true // these fields have their words listed
 	case "time", "started", "first_seen", "last_seen", "last_audit", "last":
 		return "2026-13-45T00:00:00Z", true

@@ -1,0 +1,80 @@
+package listen
+
+import (
+	"errors"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/portaudit/portaudit/registry"
+)
+
+// TestHashLimit: what is too large is told of the owner, and in a note with the
+// limit.
+func TestHashLimit(t *testing.T) {
+	_, at := listenTCP(t, "tcp4", "127.0.0.1:0")
+	self, err := os.Stat("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		reason   string
+		limit    int64
+		hashed   bool
+		unhashed Unhashed
+		note     string // "": none that this program is too large
+	}{
+		{"the default", 0, true, UnhashedOther, ""},
+		{"a program of just the limit", self.Size(), true, UnhashedOther, ""},
+		{"a program of a byte more", self.Size() - 1, false, UnhashedLarge, "programs larger than " + binaryUnits(self.Size()-1) + " were not hashed"},
+		{"a small limit", 1 << 10, false, UnhashedLarge, "programs larger than 1 KiB were not hashed"},
+		{"no hashing", -1, false, UnhashedOther, "programs are not hashed"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.reason, func(t *testing.T) {
+			l, err := Open(Options{Way: Proc, Once: true, MaxDigest: tt.limit})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, err := l.List(t.Context())
+			if err := errors.Join(err, l.Close()); err != nil {
+				t.Fatal(err)
+			}
+			o := find(t, s, registry.TCP, at).Owners[0]
+			if (o.SHA256 != [32]byte{}) != tt.hashed || o.Unhashed != tt.unhashed {
+				t.Errorf("SHA-256 %x, unhashed %q, want %q", o.SHA256, o.Unhashed, tt.unhashed)
+			}
+			told := slices.ContainsFunc(s.Coverage.Notes, func(n Note) bool { return n.Source == "sha256" && strings.HasSuffix(n.Text, tt.note) })
+			if tt.note != "" && !told {
+				t.Errorf("notes are %q, want one that ends with %q", s.Coverage.Notes, tt.note)
+			}
+		})
+	}
+}
+
+// TestTooLargeNow: the note counts programs that run now, each once, and not
+// those that ran.
+func TestTooLargeNow(t *testing.T) {
+	large := func(inode uint64) *known {
+		return &known{processFacts: processFacts{exe: fileID{1, inode}, owner: Owner{Unhashed: UnhashedLarge}}}
+	}
+	e := &engine{processes: map[int32]*known{1: large(7), 2: large(7), 3: large(8), 4: {}}}
+	if n := e.tooLarge(); n != 2 {
+		t.Errorf("%d programs, want 2", n)
+	}
+	delete(e.processes, 3)
+	if n := e.tooLarge(); n != 1 {
+		t.Errorf("%d programs after one has ended, want 1", n)
+	}
+}
+
+func TestBinaryUnits(t *testing.T) {
+	for n, want := range map[int64]string{
+		0: "0 bytes", 1023: "1023 bytes", 1 << 10: "1 KiB", 64 << 20: "64 MiB", 3 << 29: "1536 MiB", 1 << 62: "4194304 TiB",
+	} {
+		if got := binaryUnits(n); got != want {
+			t.Errorf("%d is %s, want %s", n, got, want)
+		}
+	}
+}
