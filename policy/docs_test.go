@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -48,6 +49,11 @@ func TestDocumentation(t *testing.T) {
 			if !strings.Contains(text, "`"+w+"`") {
 				t.Errorf("%s is not named", w)
 			}
+		}
+	}
+	for _, how := range Hows() {
+		if !regexp.MustCompile("\n\\| `" + regexp.QuoteMeta(how) + "` \\| [A-Z].*\\. \\|\n").MatchString(text) {
+			t.Errorf("no sentence says what the owner %s is", how)
 		}
 	}
 	for _, name := range Placeholders() {
