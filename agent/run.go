@@ -77,7 +77,6 @@ func Run(ctx context.Context, o Options) error {
 			if err := l.crossCheck(ctx); err != nil {
 				return err
 			}
-			due = false
 		}
 		next, err := l.wait(ctx, ticker.C, cross)
 		switch {
