@@ -74,7 +74,19 @@ func watchBriefly(t *testing.T, realtime func(context.Context, *listen.Lister) R
 	go func() { ended <- Run(ctx, o) }() // ends with the context
 	time.Sleep(500 * time.Millisecond)   // the first audit
 	opened = openBriefly(t)
-	time.Sleep(100 * time.Millisecond)
+	told := func() (n int) {
+		mu.Lock()
+		defer mu.Unlock()
+		for port := range opened {
+			if _, ok := synced[port]; ok {
+				n++
+			}
+		}
+		return n
+	}
+	for deadline := time.Now().Add(3 * time.Second); o.Realtime.Changes != nil && told() < countBrief && time.Now().Before(deadline); {
+		time.Sleep(10 * time.Millisecond)
+	}
 	cancel()
 	if err := <-ended; err != nil {
 		t.Fatal(err)
@@ -92,7 +104,7 @@ func TestBriefListenersAreSeen(t *testing.T) {
 		t.Skip("needs root and PORTAUDIT_TEST_ROOT=1")
 	}
 	told := func(ctx context.Context, sockets *listen.Lister) Realtime {
-		w, err := listen.Watch()
+		w, err := listen.Watch(listen.WatchOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}

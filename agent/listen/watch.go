@@ -30,9 +30,16 @@ type Watcher struct {
 	boot   time.Time
 }
 
+// WatchOptions say what is watched.
+type WatchOptions struct {
+	// Ignored is a process that is not told of, 0: none. A daemon that binds
+	// every port to find hidden ones is one.
+	Ignored int
+}
+
 // Watch begins to watch this host. Its error says what the system or this
 // process lacks; it matches errors.ErrUnsupported where no such system can.
-func Watch() (*Watcher, error) { return watch() }
+func Watch(o WatchOptions) (*Watcher, error) { return watch(o) }
 
 // Next waits for the next change. It returns os.ErrClosed after Close.
 func (w *Watcher) Next() (Change, error) {

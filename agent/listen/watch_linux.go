@@ -14,7 +14,7 @@ import (
 	"github.com/portaudit/portaudit/agent/listen/walk"
 )
 
-func watch() (*Watcher, error) {
+func watch(o WatchOptions) (*Watcher, error) {
 	if err := walk.Permitted(); err != nil {
 		return nil, fmt.Errorf("%w%s", err, remedyBPF(err))
 	}
@@ -23,7 +23,7 @@ func watch() (*Watcher, error) {
 		return nil, os.NewSyscallError("clock_gettime", err)
 	}
 	boot := time.Now().Add(-time.Duration(up.Nano()))
-	t, err := trace.Open(trace.Options{})
+	t, err := trace.Open(trace.Options{Ignored: o.Ignored})
 	if err != nil {
 		return nil, fmt.Errorf("%w%s", err, remedyBPF(err))
 	}

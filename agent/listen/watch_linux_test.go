@@ -16,7 +16,7 @@ import (
 func openWatcher(t *testing.T) *Watcher {
 	t.Helper()
 	needRoot(t)
-	w, err := Watch()
+	w, err := Watch(WatchOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

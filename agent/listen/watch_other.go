@@ -4,7 +4,7 @@ package listen
 
 import "github.com/portaudit/portaudit/agent/listen/trace"
 
-func watch() (*Watcher, error) {
+func watch(WatchOptions) (*Watcher, error) {
 	_, err := trace.Open(trace.Options{})
 	return nil, err
 }

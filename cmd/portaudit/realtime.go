@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -32,7 +33,7 @@ func watch(ctx context.Context, mode string, admit func(listen.Change) (listen.S
 	if mode == "off" {
 		return agent.Realtime{Text: "off, as asked for: what opens and closes between two audits is not seen"}, nothing, nil
 	}
-	w, err := listen.Watch()
+	w, err := listen.Watch(listen.WatchOptions{Ignored: os.Getpid()})
 	switch {
 	case err != nil && mode == "on":
 		return r, nothing, fmt.Errorf("realtime is on: %w", err)

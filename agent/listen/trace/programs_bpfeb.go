@@ -23,6 +23,7 @@ const (
 	programsProgBind6   = "bind6"
 	programsProgRelease = "release"
 	programsProgState   = "state"
+	programsVarIgnored  = "ignored"
 	programsVarOwnPidns = "own_pidns"
 )
 
@@ -87,6 +88,7 @@ type programsMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type programsVariableSpecs struct {
+	Ignored  *ebpf.VariableSpec `ebpf:"ignored"`
 	OwnPidns *ebpf.VariableSpec `ebpf:"own_pidns"`
 }
 
@@ -127,6 +129,7 @@ func (m *programsMaps) Close() error {
 //
 // It can be passed to loadProgramsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type programsVariables struct {
+	Ignored  *ebpf.Variable `ebpf:"ignored"`
 	OwnPidns *ebpf.Variable `ebpf:"own_pidns"`
 }
 

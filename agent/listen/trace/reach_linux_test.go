@@ -3,6 +3,7 @@ package trace
 import (
 	"bytes"
 	"errors"
+	"net"
 	"os"
 	"slices"
 	"testing"
@@ -125,7 +126,7 @@ func TestBurst(t *testing.T) {
 	lost := int(tr.Lost() - before)
 	took := truth[count-1].at - truth[0].at
 	t.Logf("%d opened in %v, %.0f a second: %d records, %d lost", count, took, count/took.Seconds(), len(list), lost)
-	if len(list)+lost != 2*count {
+	if len(list) > 2*count || len(list)+lost < 2*count { // others may have lost some too
 		t.Errorf("%d records and %d lost of %d", len(list), lost, 2*count)
 	}
 }
@@ -150,4 +151,49 @@ func TestLost(t *testing.T) {
 			t.Fatalf("after %d of %d records: %v", n, told, err)
 		}
 	}
+}
+
+// BenchmarkConnections makes connections, which the programs look at and say
+// nothing of: a connection changes its state six times.
+func BenchmarkConnections(b *testing.B) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	go func() { // ends with the listener
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			c.Close()
+		}
+	}()
+	connect := func(b *testing.B) {
+		for b.Loop() {
+			c, err := net.Dial("tcp4", l.Addr().String())
+			if err != nil {
+				b.Fatal(err)
+			}
+			if err := c.(*net.TCPConn).SetLinger(0); err != nil { // no TIME-WAIT: ports would run out
+				b.Fatal(err)
+			}
+			c.Close()
+		}
+	}
+	b.Run("unwatched", connect)
+	b.Run("watched", func(b *testing.B) {
+		openTracer(b)
+		connect(b)
+	})
+	b.Run("TCP watched", func(b *testing.B) {
+		needRoot(b)
+		tr, err := Open(Options{Cgroup: "/nowhere"})
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer tr.Close()
+		connect(b)
+	})
 }

@@ -116,6 +116,7 @@ struct {
 } bound SEC(".maps");
 
 const volatile u32 own_pidns; /* inode of the reader's pid namespace */
+const volatile s32 ignored;   /* process that is not told of, as that numbers it; 0: none */
 
 static __always_inline s32 number(struct pid *pid, u32 level)
 {
@@ -140,6 +141,23 @@ static __always_inline void numbers(struct record *r, struct pid *pid)
 			r->pid = BPF_CORE_READ(upid, nr);
 		r->pidns = inum;
 	}
+}
+
+/* is_ignored says whether the process is the one that is not told of. */
+static __always_inline int is_ignored(void)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct pid *pid = BPF_CORE_READ(task, group_leader, thread_pid);
+	u32 level = BPF_CORE_READ(pid, level), i;
+
+	for (i = 0; ignored && i < LEVELS && i <= level; i++) {
+		struct upid *upid = (void *)pid + bpf_core_field_offset(struct pid, numbers) +
+				    i * bpf_core_type_size(struct upid);
+
+		if (BPF_CORE_READ(upid, nr) == ignored && BPF_CORE_READ(upid, ns, ns.inum) == own_pidns)
+			return 1;
+	}
+	return 0;
 }
 
 /* path reads the names of a program's path, from the file up to the root of the
@@ -255,7 +273,7 @@ int BPF_PROG(state, const struct sock *sk, int before, int now)
 	 * one that goes from LISTEN to CLOSE has ceased to listen. */
 	if (now != TCP_LISTEN && !(before == TCP_LISTEN && now == TCP_CLOSE))
 		return 0;
-	if (BPF_CORE_READ(sk, sk_protocol) != IPPROTO_TCP)
+	if (BPF_CORE_READ(sk, sk_protocol) != IPPROTO_TCP || is_ignored())
 		return 0;
 	r = reserve(now == TCP_LISTEN ? OPENED : CLOSED);
 	if (!r)
@@ -307,7 +325,7 @@ static __always_inline int bind(struct sock_context *ctx, int six)
 	struct record *r;
 	u64 cookie;
 
-	if (!datagram(ctx))
+	if (!datagram(ctx) || is_ignored())
 		return 1;
 	cookie = bpf_get_socket_cookie(ctx);
 	at.port = ctx->src_port;

@@ -34,6 +34,9 @@ type Options struct {
 	// traced: the root of the unified hierarchy for all of the host. "": the one
 	// that is mounted.
 	Cgroup string
+	// Ignored is a process that is not told of, as the pid namespace of this
+	// process numbers it; 0: none.
+	Ignored int
 }
 
 // Open loads and attaches the programs. If only UDP cannot be traced that is no
@@ -58,7 +61,8 @@ func (t *Tracer) load(o Options) error {
 	if err := unix.Stat("/proc/self/ns/pid", &pids); err != nil {
 		return fmt.Errorf("look at the pid namespace: %w", err)
 	}
-	if err := spec.Variables[programsVarOwnPidns].Set(uint32(pids.Ino)); err != nil {
+	err = errors.Join(spec.Variables[programsVarOwnPidns].Set(uint32(pids.Ino)), spec.Variables[programsVarIgnored].Set(int32(o.Ignored)))
+	if err != nil {
 		return err
 	}
 	if t.maps, err = ebpf.NewCollection(&ebpf.CollectionSpec{Maps: spec.Maps, Variables: spec.Variables, ByteOrder: spec.ByteOrder}); err != nil {

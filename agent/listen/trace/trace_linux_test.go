@@ -120,3 +120,32 @@ func TestUDP(t *testing.T) {
 		}
 	}
 }
+
+// TestIgnored: a process that is not told of opens what it likes.
+func TestIgnored(t *testing.T) {
+	needRoot(t)
+	tr, err := Open(Options{Ignored: os.Getpid()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tr.Close()
+	list := listenTo(t, tr, func() int {
+		l, err := net.Listen("tcp4", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Close()
+		c, err := net.ListenPacket("udp4", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+		return os.Getpid()
+	})
+	if len(list) > 0 {
+		t.Errorf("it is told of: %+v", list)
+	}
+	if list, _ := shortLived(t, tr, "tcp 1 0", 0); len(list) != 2 {
+		t.Errorf("of another process %+v is told, want two records", list)
+	}
+}

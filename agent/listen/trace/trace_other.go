@@ -13,7 +13,10 @@ import (
 type Tracer struct{}
 
 // Options say what is traced.
-type Options struct{ Cgroup string }
+type Options struct {
+	Cgroup  string
+	Ignored int
+}
 
 // Open returns an error that matches errors.ErrUnsupported: only Linux has BPF.
 func Open(Options) (*Tracer, error) {
