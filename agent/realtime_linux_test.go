@@ -100,8 +100,8 @@ func watchBriefly(t *testing.T, realtime func(context.Context, *listen.Lister) R
 // millisecond: each is a finding on disk within milliseconds where the kernel
 // tells of them, and next to none where audits are all there is.
 func TestBriefListenersAreSeen(t *testing.T) {
-	if os.Getenv("PORTAUDIT_TEST_ROOT") == "" || os.Geteuid() != 0 {
-		t.Skip("needs root and PORTAUDIT_TEST_ROOT=1")
+	if os.Getenv("PORTAUDIT_TEST_TIMING") == "" || os.Geteuid() != 0 {
+		t.Skip("needs root, a machine that does nothing else, and PORTAUDIT_TEST_TIMING=1")
 	}
 	told := func(ctx context.Context, sockets *listen.Lister) Realtime {
 		w, err := listen.Watch(listen.WatchOptions{})
@@ -124,6 +124,7 @@ func TestBriefListenersAreSeen(t *testing.T) {
 			}
 		}()
 		t.Cleanup(func() {
+			t.Logf("%d changes were lost", w.Lost())
 			if err := w.Close(); err != nil {
 				t.Error(err)
 			}
@@ -150,7 +151,7 @@ func TestBriefListenersAreSeen(t *testing.T) {
 		}
 	}
 	t.Logf("%d of %d seen, on disk %v (median), %v (99 of 100) after listen(2) had returned; by audits alone %d", len(delays), countBrief, median, most, seen)
-	if os.Getenv("PORTAUDIT_TEST_TIMING") != "" && (median > 5*time.Millisecond || most > 20*time.Millisecond) {
+	if median > 5*time.Millisecond || most > 20*time.Millisecond {
 		t.Error("want less than 5 ms, and 20 ms for 99 of 100")
 	}
 	if seen > countBrief/10 {
