@@ -5,10 +5,13 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"golang.org/x/sys/unix"
 
 	"github.com/portaudit/portaudit/registry"
 )
@@ -107,5 +110,30 @@ func TestAdmitOfTheDead(t *testing.T) {
 	o := s.Owners[0]
 	if o.How != Process || o.PID != cmd.Process.Pid || o.Executable != self || o.User != "root" || o.Parent != os.Getpid() || o.Started.IsZero() || o.BindCapability != Yes {
 		t.Errorf("the owner is %+v, want process %d, %s", o, cmd.Process.Pid, self)
+	}
+}
+
+// TestWatchWithoutRights takes the rights away: the error names them, and the way
+// out.
+func TestWatchWithoutRights(t *testing.T) {
+	needRoot(t)
+	refused := make(chan error)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine, and its lack of rights
+		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		var none [2]unix.CapUserData
+		if err := unix.Capset(&header, &none[0]); err != nil {
+			refused <- err
+			return
+		}
+		w, err := Watch(WatchOptions{})
+		if err == nil {
+			err = w.Close()
+		}
+		refused <- err
+	}()
+	err := <-refused
+	if err == nil || !strings.Contains(err.Error(), "this process lacks CAP_BPF and CAP_PERFMON (") {
+		t.Errorf("the error is %v, want one that names the rights", err)
 	}
 }
