@@ -15,8 +15,9 @@ import (
 )
 
 func watch(o WatchOptions) (*Watcher, error) {
-	if err := walk.Permitted(); err != nil {
-		return nil, fmt.Errorf("%w%s", err, remedyBPF(err))
+	var lacks *walk.UnavailableError
+	if err := walk.Permitted(); errors.As(err, &lacks) {
+		return nil, errors.New(lacks.Lack + remedyBPF(err))
 	}
 	var up unix.Timespec // /proc/stat tells the time of the boot in whole seconds
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &up); err != nil {

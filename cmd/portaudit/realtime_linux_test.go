@@ -11,9 +11,9 @@ import (
 // TestWatchByMode asks for each mode without the rights for it.
 func TestWatchByMode(t *testing.T) {
 	tests := []struct{ mode, text, err string }{
-		{"auto", "not to be had, so audits are all there is: no BPF iterator: this process lacks CAP_BPF and CAP_PERFMON", ""},
+		{"auto", "not to be had, so audits are all there is: this process lacks CAP_BPF and CAP_PERFMON", ""},
 		{"off", "off, as asked for", ""},
-		{"on", "", "realtime is on: no BPF iterator: this process lacks CAP_BPF and CAP_PERFMON"},
+		{"on", "", "realtime is on: this process lacks CAP_BPF and CAP_PERFMON"},
 	}
 	for _, tt := range tests {
 		done := make(chan struct{})
