@@ -1,8 +1,12 @@
 package agent
 
 import (
+	"context"
 	"net/netip"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -53,6 +57,7 @@ func admit(c listen.Change) (listen.Socket, bool) {
 // followFor lets the agent follow the steps, and audit every ten seconds.
 func followFor(t *testing.T, dir, rules string, lost func() uint64, steps []told) {
 	t.Helper()
+	var mu sync.Mutex // of the host, which changes while it is audited
 	h, changes := &host{snapshot: listening()}, make(chan listen.Change, 16)
 	h.snapshot.Generation = 1
 	if lost == nil {
@@ -61,11 +66,20 @@ func followFor(t *testing.T, dir, rules string, lost func() uint64, steps []told
 	go func() { // ends with the steps
 		for _, s := range steps {
 			time.Sleep(s.after)
+			mu.Lock()
 			s.do(h, changes)
+			mu.Unlock()
 		}
 	}()
 	runFor(t, dir, h, mustPolicy(t, rules), 65*time.Second, func(o *Options) {
 		o.Interval = 10 * time.Second
+		o.List = func(ctx context.Context) (listen.Snapshot, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			s, err := h.list(ctx)
+			s.Sockets = slices.Clone(s.Sockets)
+			return s, err
+		}
 		o.Realtime = Realtime{Changes: changes, Admit: admit, Lost: lost, Text: "told"}
 	})
 }
@@ -138,9 +152,10 @@ func TestBriefListener(t *testing.T) {
 // comes at once, and of no other.
 func TestLostChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dir, lost := t.TempDir(), uint64(0)
-		followFor(t, dir, allowAll, func() uint64 { return lost }, []told{
-			{5 * time.Second, func(h *host, changes chan<- listen.Change) { lost = 7; opens(1, 80, true)(h, changes) }},
+		dir := t.TempDir()
+		var lost atomic.Uint64
+		followFor(t, dir, allowAll, lost.Load, []told{
+			{5 * time.Second, func(h *host, changes chan<- listen.Change) { lost.Store(7); opens(1, 80, true)(h, changes) }},
 		})
 		wantLogged(t, dir, "agent.started", "policy.loaded", "listener.opened", "changes.lost", "coverage.changed", "coverage.changed", "agent.stopped")
 		wantMessages(t, dir, audit.ChangesLost, "7 changes were lost")
