@@ -1,8 +1,10 @@
 package listen
 
 import (
+	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"syscall"
@@ -72,5 +74,50 @@ func TestEmptyNamespace(t *testing.T) {
 	}
 	if pids := ownerPIDs(s.Sockets[i]); !slices.Equal(pids, []int{process.Pid}) || s.Sockets[i].Exposure.Reach != ReachNone {
 		t.Errorf("owners are %v, want %d; exposure %+v", pids, process.Pid, s.Sockets[i].Exposure)
+	}
+}
+
+// TestTableOfAnotherNamespace reads a table through a process that is in another
+// namespace than the one that is asked for: its number may have been another's,
+// and a process may move.
+func TestTableOfAnotherNamespace(t *testing.T) {
+	_, at := listenTCP(t, "tcp4", "127.0.0.1:0")
+	e := openTest(t, Options{Way: Proc})
+	i := slices.IndexFunc(e.queries, func(q query) bool { return q.table == "tcp" })
+	here := &space{id: e.self, pid: int32(os.Getpid()), known: map[uint64]*entry{}}
+	_, rows, err := e.tableOfProcess(here, e.queries[i])
+	if err != nil || !slices.ContainsFunc(rows, func(r tableRow) bool { return uint16(r.port) == at.Port() }) {
+		t.Errorf("no port %d among the %d of this process's namespace: %v", at.Port(), len(rows), err)
+	}
+	for reason, s := range map[string]*space{
+		"a process of another namespace": {id: 1, pid: int32(os.Getpid())},
+		"no process":                     {id: e.self, pid: 1 << 30},
+	} {
+		s.known, s.path = map[uint64]*entry{}, e.directory(s.pid)+"/ns/gone"
+		if _, rows, err := e.tableOfProcess(s, e.queries[i]); !errors.Is(err, errLeft) {
+			t.Errorf("%s: %d rows, %v", reason, len(rows), err)
+		}
+	}
+	other := &space{id: 1, pid: int32(os.Getpid()), path: "/proc/self/ns/gone", known: map[uint64]*entry{}}
+	if e.readTables(other); len(other.known) > 0 || other.rules.Complete || len(e.gaps) == 0 {
+		t.Errorf("%d sockets in a namespace that was not read; complete: %v; gaps: %+v", len(other.known), other.rules.Complete, e.gaps)
+	}
+}
+
+// TestEndedNamespace forgets a namespace whose process ended before it could be
+// entered, and keeps one that is there and may not be entered.
+func TestEndedNamespace(t *testing.T) {
+	e := openTest(t, Options{Way: Proc})
+	ended := &space{id: 1, pid: 1 << 30, path: e.directory(1<<30) + "/ns/net"}
+	mounted := &space{id: 2, path: filepath.Join(t.TempDir(), "blue")}
+	e.add(ended)
+	e.add(mounted)
+	e.placed[ended.pid] = ended.id
+	e.openSpaces(false)
+	if e.spaces[ended.id] != nil || e.placed[ended.pid] != 0 {
+		t.Error("the namespace whose process has ended is kept")
+	}
+	if s := e.spaces[mounted.id]; s == nil || s.gap == nil {
+		t.Errorf("a mount that leads nowhere is no gap: %+v", s)
 	}
 }

@@ -4,11 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
 	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -288,8 +290,9 @@ func (e *engine) drop(id uint64, s *space) {
 	e.changed = true
 }
 
-// open enters the namespaces that were not yet entered; a beat reads the rules
-// of the others again.
+// openSpaces enters the namespaces that were not yet entered; a beat reads the
+// rules of the others again. One whose processes have ended before it was
+// entered is forgotten.
 func (e *engine) openSpaces(beat bool) {
 	for _, s := range e.spaces {
 		before := s.rules
@@ -303,7 +306,11 @@ func (e *engine) openSpaces(beat bool) {
 				path = e.root + "/self/ns/net"
 			}
 			s.users = userNamespaceOf(path)
-			err = s.enter(e.root)
+			if err = s.enter(e.root); err != nil && e.ended(s) {
+				maps.DeleteFunc(e.placed, func(_ int32, id uint64) bool { return id == s.id })
+				e.drop(s.id, s)
+				continue
+			}
 		case beat && s.conn == nil && e.root == procRoot:
 			e.findPath(s)
 			err = s.enter(e.root) // the rights of this process may have changed
@@ -324,23 +331,30 @@ func (e *engine) openSpaces(beat bool) {
 }
 
 // findPath finds another process of the namespace if the one by which it was
-// found has ended.
-func (e *engine) findPath(s *space) {
+// found has ended. It reports whether a path leads there.
+func (e *engine) findPath(s *space) bool {
 	if s.path == "" {
-		return
+		return s.own
 	}
 	if target, err := os.Stat(s.path); err == nil && target.Sys().(*syscall.Stat_t).Ino == s.id {
-		return
+		return true
 	}
 	for _, pid := range e.pids {
 		path := e.directory(pid) + "/ns/net"
 		if target, err := os.Readlink(path); err == nil {
 			if id, ok := parseNamespaceLink([]byte(target)); ok && id == s.id {
 				s.path, s.pid = path, pid
-				return
+				return true
 			}
 		}
 	}
+	return false
+}
+
+// ended reports whether a namespace that was found by a process has none any
+// more. Where a mount leads to it, it is there as long as that.
+func (e *engine) ended(s *space) bool {
+	return s.pid != 0 && strings.HasPrefix(s.path, e.directory(s.pid)+"/") && !e.findPath(s)
 }
 
 // inNetworkNamespace calls do in a thread that has entered the network

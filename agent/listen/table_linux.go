@@ -233,11 +233,7 @@ const fromTable = 1 << 63
 // readTable reads one table of the namespace. One that is absent is a protocol
 // that the kernel does not have and no gap.
 func (e *engine) readTable(s *space, q query) (fresh bool) {
-	path := e.root + "/self/net/" + q.table
-	if s.pid != 0 {
-		path = e.directory(s.pid) + "/net/" + q.table
-	}
-	rows, err := readTable(path, q.transport)
+	path, rows, err := e.tableRows(s, q)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false
 	}
@@ -254,6 +250,56 @@ func (e *engine) readTable(s *space, q query) (fresh bool) {
 		fresh = e.see(s, &r, q.transport) || fresh
 	}
 	return fresh
+}
+
+// tableRows reads a table where the namespace shows it: inside it if it was
+// entered, else through one of its processes.
+func (e *engine) tableRows(s *space, q query) (path string, rows []tableRow, err error) {
+	if !s.own && s.conn == nil {
+		path, rows, err = e.tableOfProcess(s, q)
+		if errors.Is(err, errLeft) && e.findPath(s) { // another process may be left there
+			path, rows, err = e.tableOfProcess(s, q)
+		}
+		return path, rows, err
+	}
+	path = e.tablePath(s, q)
+	err = s.inside(func() (err error) {
+		rows, err = readTable(path, q.transport)
+		return err
+	})
+	return path, rows, err
+}
+
+var errLeft = errors.New("the process by which the namespace was found is not there any more")
+
+// tableOfProcess reads a table through the directory of a process, which shows
+// the namespace that the process is in at that moment: it may move to another
+// one, and its number may go to a process of another one. So it is asked before
+// and after, through a descriptor that stays bound to the process.
+func (e *engine) tableOfProcess(s *space, q query) (path string, rows []tableRow, err error) {
+	path = e.directory(s.pid) + "/net/" + q.table
+	dir, err := os.OpenRoot(e.directory(s.pid))
+	if err != nil {
+		return path, nil, errLeft
+	}
+	defer dir.Close()
+	there := func() bool {
+		link, err := dir.Readlink("ns/net")
+		id, ok := parseNamespaceLink([]byte(link))
+		return err == nil && ok && id == s.id
+	}
+	if !there() {
+		return path, nil, errLeft
+	}
+	f, err := dir.Open("net/" + q.table)
+	if err == nil {
+		defer f.Close()
+		rows, err = parseTable(f, path, q.transport)
+	}
+	if !there() {
+		return path, nil, errLeft
+	}
+	return path, rows, err
 }
 
 func readTable(path string, t registry.Transport) ([]tableRow, error) {

@@ -31,15 +31,16 @@ func openWatcher(t *testing.T) *Watcher {
 	return w
 }
 
-// nextAt returns the next change of the port.
-func nextAt(t *testing.T, w *Watcher, port registry.Port) Change {
+// nextAt returns the next change of the port by the process: others have the
+// same port in other namespaces.
+func nextAt(t *testing.T, w *Watcher, pid int, port registry.Port) Change {
 	t.Helper()
 	for {
 		c, err := w.Next()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if c.Port == port {
+		if c.Port == port && int(c.record.PID) == pid {
 			return c
 		}
 	}
@@ -61,7 +62,7 @@ func TestAdmit(t *testing.T) {
 		if _, err := fmt.Sscan(printed[0], &port); err != nil {
 			t.Fatal(err)
 		}
-		c := nextAt(t, w, port)
+		c := nextAt(t, w, process.Pid, port)
 		got, ok := e.admit(c)
 		if !ok || !c.Opened || c.Transport != registry.TCP {
 			t.Fatalf("%s: %+v, %v", address, c, ok)
@@ -72,7 +73,7 @@ func TestAdmit(t *testing.T) {
 			t.Errorf("%s: the snapshot tells (-), the change told (+):\n%s", address, diff)
 		}
 		_ = process.Kill()
-		if c := nextAt(t, w, port); c.Opened {
+		if c := nextAt(t, w, process.Pid, port); c.Opened {
 			t.Errorf("%s: %+v, want it closed", address, c)
 		}
 	}
@@ -98,8 +99,8 @@ func TestAdmitOfTheDead(t *testing.T) {
 	if _, err := fmt.Sscan(string(out), &port); err != nil {
 		t.Fatal(err)
 	}
-	opened := nextAt(t, w, port)
-	closed := nextAt(t, w, port)
+	opened := nextAt(t, w, cmd.Process.Pid, port)
+	closed := nextAt(t, w, cmd.Process.Pid, port)
 	if !opened.Opened || closed.Opened || opened.Socket != closed.Socket || opened.Socket == 0 || !closed.Time.After(opened.Time) {
 		t.Errorf("%+v, then %+v: want one socket that opened and closed", opened, closed)
 	}
