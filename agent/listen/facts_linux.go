@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strconv"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/portaudit/portaudit/agent/listen/digest"
 	"github.com/portaudit/portaudit/agent/listen/software"
@@ -99,7 +102,18 @@ func (e *engine) digest(ctx context.Context, path string, exe fileID) (digest.Su
 	if e.hasher == nil || exe == (fileID{}) {
 		return digest.Sum{}, UnhashedOther
 	}
-	sum, err := e.hasher.Sum(ctx, path)
+	// The process may run another file by now, and its number may be another's:
+	// that file's digest is not asked for.
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // nothing waits here, whatever a link leads to
+	if err != nil {
+		return digest.Sum{}, UnhashedOther
+	}
+	defer f.Close()
+	var s unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &s); err != nil || exe != (fileID{s.Dev, s.Ino}) {
+		return digest.Sum{}, UnhashedPending
+	}
+	sum, err := e.hasher.SumFile(ctx, f)
 	switch {
 	case errors.Is(err, digest.ErrTooLarge):
 		return sum, UnhashedLarge
