@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -119,5 +120,58 @@ func TestEndedNamespace(t *testing.T) {
 	}
 	if s := e.spaces[mounted.id]; s == nil || s.gap == nil {
 		t.Errorf("a mount that leads nowhere is no gap: %+v", s)
+	}
+}
+
+// TestNameOfUnmountedNamespace takes the name from a namespace in which a process
+// lives, and gives it to another one.
+func TestNameOfUnmountedNamespace(t *testing.T) {
+	needRoot(t)
+	name := "portaudit-test-" + strconv.Itoa(os.Getpid())
+	if out, err := exec.Command("ip", "netns", "add", name).CombinedOutput(); err != nil {
+		t.Skipf("needs ip netns: %v: %s", err, out)
+	}
+	t.Cleanup(func() { _ = exec.Command("ip", "netns", "delete", name).Run() })
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	listenThere := func() int {
+		t.Helper()
+		cmd := exec.Command("ip", "netns", "exec", name, self)
+		cmd.Env = append(os.Environ(), childMode+"=tcp 0.0.0.0:81")
+		process, _ := start(t, cmd)
+		return process.Pid
+	}
+	e := openTest(t, Options{})
+	where := func(pid int) string {
+		t.Helper()
+		e.beat = time.Time{}
+		for _, k := range snapshotOf(t, e).Sockets {
+			if slices.Contains(ownerPIDs(k), pid) {
+				return k.Namespace
+			}
+		}
+		return ""
+	}
+	first := listenThere()
+	if got := where(first); got != "netns:"+name {
+		t.Errorf("the listener is in %q, want netns:%s", got, name)
+	}
+	kernels, err := os.Readlink("/proc/" + strconv.Itoa(first) + "/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, action := range []string{"delete", "add"} {
+		if out, err := exec.Command("ip", "netns", action, name).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	second := listenThere()
+	if got := where(second); got != "netns:"+name {
+		t.Errorf("the second listener is in %q, want netns:%s", got, name)
+	}
+	if got := where(first); got != kernels {
+		t.Errorf("unmounted, the first listener is in %q, want %s", got, kernels)
 	}
 }

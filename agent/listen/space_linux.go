@@ -213,14 +213,16 @@ func (e *engine) discover() error {
 			found[id] = true
 		}
 	}
-	mounts := e.mounts()
+	mounts, mounted := e.mounts(), map[uint64]namespaceMount{}
 	for _, m := range parseNamespaceMounts(mounts) {
-		found[m.id] = true
-		if s := e.spaces[m.id]; s == nil {
+		found[m.id], mounted[m.id] = true, m
+		if e.spaces[m.id] == nil {
 			e.add(&space{id: m.id, path: m.path, rules: Namespace{Label: m.label()}})
-		} else if !s.own {
-			s.path, s.rules.Label = m.path, m.label()
 		}
+	}
+	for id, s := range e.spaces {
+		m, is := mounted[id]
+		e.name(s, m, is)
 	}
 	if e.root == procRoot {
 		e.covered = parseProcessMounts(mounts, procRoot)
@@ -231,6 +233,24 @@ func (e *engine) discover() error {
 		}
 	}
 	return nil
+}
+
+// name labels a namespace by its mount, if it has one: the name of one that was
+// unmounted may be another's by now.
+func (e *engine) name(s *space, m namespaceMount, mounted bool) {
+	label := e.label(s.id)
+	switch {
+	case s.own:
+		return
+	case mounted:
+		s.path, label = m.path, m.label()
+	case s.rules.Label != label && s.pid != 0:
+		s.path = e.directory(s.pid) + "/ns/net"
+	case s.rules.Label != label:
+		s.path = ""
+	}
+	e.changed = e.changed || s.rules.Label != label
+	s.rules.Label = label
 }
 
 // place notes which network namespace a process is in, and adds one that is
