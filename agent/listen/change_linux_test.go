@@ -166,8 +166,12 @@ func TestVanishingNamespaces(t *testing.T) {
 				}
 			}()
 			away := 0
+			longest := time.Duration(0)
 			for end := time.Now().Add(time.Second); time.Now().Before(end); {
-				for _, k := range snapshotOf(t, e).Sockets {
+				began := time.Now()
+				s := snapshotOf(t, e)
+				longest = max(longest, time.Since(began))
+				for _, k := range s.Sockets {
 					if k.Namespace == HostNamespace {
 						continue
 					}
@@ -179,7 +183,7 @@ func TestVanishingNamespaces(t *testing.T) {
 			}
 			close(stop)
 			n := <-done
-			t.Logf("%d namespaces came and went, %d listeners in them were seen", n, away)
+			t.Logf("%d namespaces came and went, %d listeners in them were seen; an enumeration took %v at most", n, away, longest)
 			if n < 20 || way == BPF && away == 0 {
 				t.Errorf("%d namespaces, %d listeners: nothing was tried", n, away)
 			}

@@ -87,8 +87,21 @@ func (e *engine) settle(first bool) {
 	e.unsettled = first
 }
 
-// find looks for the holders of all known sockets.
+// find looks for the holders of all known sockets, and for those of namespaces
+// that it comes upon. Of these it looks once: whoever makes one after the other
+// must not hold an audit up.
 func (e *engine) find(ctx context.Context) error {
+	if err := e.findKnown(ctx); err != nil {
+		return err
+	}
+	if !e.adopted() {
+		return nil
+	}
+	return e.findKnown(ctx)
+}
+
+// findKnown looks for the holders of all known sockets.
+func (e *engine) findKnown(ctx context.Context) error {
 	e.ready()
 	clear(e.inodes)
 	for _, s := range e.spaces {
@@ -110,10 +123,7 @@ func (e *engine) find(ctx context.Context) error {
 		return err
 	}
 	if e.denied > 0 && e.options.Way == Auto && !e.triedBPF && e.useBPF(walk.Open(0, 1)) == nil {
-		return e.find(ctx) // the kernel does not ask those processes
-	}
-	if e.adopted() {
-		return e.find(ctx)
+		return e.findKnown(ctx) // the kernel does not ask those processes
 	}
 	e.addRings()
 	e.index()
