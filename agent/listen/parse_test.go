@@ -240,6 +240,23 @@ short /proc/5
 	}
 }
 
+func TestUnifiedHierarchy(t *testing.T) {
+	const v1 = "30 24 0:26 / /sys/fs/cgroup ro - tmpfs tmpfs ro\n31 30 0:27 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n"
+	tests := []struct{ reason, text, want string }{
+		{"unified", "29 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw\n", "/sys/fs/cgroup"},
+		{"hybrid", v1 + "32 30 0:28 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n", "/sys/fs/cgroup/unified"},
+		{"the old ones alone", v1, ""},
+		{"a part of it, in a container", "29 23 0:26 /docker/1 /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n", ""},
+		{"a path with a space", "29 23 0:26 / /sys/fs/c\\040g rw - cgroup2 cgroup2 rw\n", "/sys/fs/c g"},
+		{"nothing that it is", "x - cgroup2", ""},
+	}
+	for _, tt := range tests {
+		if got := unifiedHierarchy([]byte(tt.text)); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.reason, got, tt.want)
+		}
+	}
+}
+
 func TestParseRingFiles(t *testing.T) {
 	tests := []struct {
 		reason string
@@ -278,6 +295,7 @@ func FuzzParseProcess(f *testing.F) {
 		_, _ = parseLoginUID(b)
 		_ = parseNamespaceMounts(b)
 		_ = parseProcessMounts(b, "/proc")
+		_ = unifiedHierarchy(b)
 		_, _ = parseProtocolSockets(b, "TCP")
 		_ = parseLastProcess(b)
 		_, _ = parseBootOffset(b)

@@ -275,6 +275,20 @@ func parseProcessMounts(b []byte, root string) map[int32]bool {
 	return pids
 }
 
+// unifiedHierarchy returns where the root of the unified control group hierarchy
+// is mounted, by /proc/PID/mountinfo; "" if it is nowhere, or only a part of it
+// is.
+func unifiedHierarchy(b []byte) string {
+	for line := range bytes.Lines(b) {
+		before, after, ok := bytes.Cut(line, []byte(" - "))
+		f := bytes.Fields(before)
+		if ok && bytes.HasPrefix(after, []byte("cgroup2 ")) && len(f) >= 5 && string(f[3]) == "/" {
+			return unescapeMount(f[4])
+		}
+	}
+	return ""
+}
+
 // unescapeMount undoes the octal escapes of space, tab, newline and backslash
 // (mangle_path in fs/seq_file.c).
 func unescapeMount(b []byte) string {

@@ -24,7 +24,11 @@ func watch(o WatchOptions) (*Watcher, error) {
 		return nil, os.NewSyscallError("clock_gettime", err)
 	}
 	boot := time.Now().Add(-time.Duration(up.Nano()))
-	t, err := trace.Open(trace.Options{Ignored: o.Ignored})
+	mounts, err := os.ReadFile(procRoot + "/self/mountinfo")
+	if err != nil {
+		return nil, err
+	}
+	t, err := trace.Open(trace.Options{Ignored: o.Ignored, Cgroup: unifiedHierarchy(mounts)})
 	if err != nil {
 		return nil, fmt.Errorf("%w%s", err, remedyBPF(err))
 	}
@@ -75,14 +79,14 @@ func rowOf(r *trace.Record) sockdiag.Row {
 // still there.
 func (e *engine) readOpener(r *trace.Record) bool {
 	start := e.startOf(r)
-	if p := e.processes[r.PID]; p != nil && p.owner.Start == start && p.owner.How != Raced && p.exe == (fileID{r.ExeDevice, r.Executable}) {
+	if p := e.processes[r.PID]; p != nil && p.owner.Start == start && p.owner.How != Raced && p.exe == (exeOf(r)) {
 		return true
 	}
 	facts := e.reader.read(claim{holding: holding{pid: r.PID, start: start}})
 	if facts.owner.How == Raced {
 		return false
 	}
-	e.processes[r.PID] = &known{walk: e.audit, ran: fileID{r.ExeDevice, r.Executable}}
+	e.processes[r.PID] = &known{walk: e.audit, ran: exeOf(r)}
 	e.keep(context.Background(), []int32{r.PID}, []processFacts{facts}, time.Now())
 	return true
 }
@@ -109,3 +113,6 @@ func (e *engine) openerOf(r *trace.Record) Owner {
 
 // startOf is the start of the process as /proc tells it.
 func (e *engine) startOf(r *trace.Record) uint64 { return startTicks(r.Start, e.clock) }
+
+// exeOf is the file that the process runs as stat(2) tells it.
+func exeOf(r *trace.Record) fileID { return fileID{walk.UserDevice(r.ExeDevice), r.Executable} }

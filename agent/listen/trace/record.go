@@ -69,7 +69,7 @@ type Record struct {
 	Capabilities uint64 // effective
 	Cgroup       uint64 // id of its control group of the unified hierarchy
 	Executable   uint64 // inode of its executable
-	ExeDevice    uint64 // of its executable, as stat(2) numbers it
+	ExeDevice    uint32 // of its executable, as the kernel numbers it (include/linux/kdev_t.h)
 	Deleted      bool   // its executable has no name any more
 	Path         string // of its executable, as the process sees it; "" if it has none
 	Cut          bool   // names at the beginning of Path are missing, or the end of one is
@@ -95,7 +95,7 @@ func decode(b []byte, r *Record) error {
 		Time: time.Duration(n.Uint64(b)), Cookie: n.Uint64(b[8:]), Inode: n.Uint64(b[16:]), SpaceCookie: n.Uint64(b[24:]),
 		Namespace: n.Uint32(b[32:]), Device: n.Uint32(b[36:]), Protocol: n.Uint16(b[42:]), Kind: Kind(b[46]), V6Only: Answer(b[47]),
 		Start: n.Uint64(b[64:]), Capabilities: n.Uint64(b[72:]), Cgroup: n.Uint64(b[80:]), Executable: n.Uint64(b[88:]),
-		ExeDevice: userDevice(n.Uint32(b[96:])), PID: int32(n.Uint32(b[104:])), InitialPID: int32(n.Uint32(b[108:])),
+		ExeDevice: n.Uint32(b[96:]), PID: int32(n.Uint32(b[104:])), InitialPID: int32(n.Uint32(b[108:])),
 		ParentPID: int32(n.Uint32(b[112:])), PIDSpace: n.Uint32(b[116:]), UserSpace: n.Uint32(b[120:]), UID: n.Uint32(b[124:]),
 		Command: text(b[136:152]),
 	}
@@ -153,11 +153,4 @@ func path(b []byte, whole uint32) (p string, cut bool) {
 		cut = cut || len(name) == nameSize-1 // as much as there is room for
 	}
 	return p, cut
-}
-
-// userDevice turns the kernel's own number of a device into that of stat(2), as
-// package walk does.
-func userDevice(d uint32) uint64 {
-	major, minor := uint64(d>>20), uint64(d&0xfffff)
-	return minor&0xff | major<<8 | (minor&^0xff)<<12
 }

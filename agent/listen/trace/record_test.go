@@ -53,7 +53,7 @@ func setNames(b []byte, names ...string) {
 func TestDecode(t *testing.T) {
 	plain := Record{
 		Kind: Opened, Time: time.Second, Cookie: 11, Inode: 12, SpaceCookie: 13, Namespace: 14, Device: 15, Protocol: 6,
-		Local: netip.MustParseAddrPort("192.0.2.1:80"), V6Only: No, Start: 16, Capabilities: 17, Cgroup: 18, Executable: 19, ExeDevice: 0x801,
+		Local: netip.MustParseAddrPort("192.0.2.1:80"), V6Only: No, Start: 16, Capabilities: 17, Cgroup: 18, Executable: 19, ExeDevice: 8<<20 | 1,
 		PID: 20, InitialPID: 21, ParentPID: 22, PIDSpace: 23, UserSpace: 24, UID: 25, Path: "/sbin/sshd", Command: "sshd",
 	}
 	tests := []struct {
@@ -122,26 +122,4 @@ func FuzzDecode(f *testing.F) {
 			t.Errorf("%+v", r)
 		}
 	})
-}
-
-func TestUnifiedHierarchy(t *testing.T) {
-	const v1 = "30 24 0:26 / /sys/fs/cgroup ro - tmpfs tmpfs ro\n31 30 0:27 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n"
-	tests := []struct{ reason, text, want string }{
-		{"unified", "29 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw\n", "/sys/fs/cgroup"},
-		{"hybrid", v1 + "32 30 0:28 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n", "/sys/fs/cgroup/unified"},
-		{"the old ones alone", v1, ""},
-		{"a part of it, in a container", "29 23 0:26 /docker/1 /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n", ""},
-		{"a path with a space", "29 23 0:26 / /sys/fs/c\\040g rw - cgroup2 cgroup2 rw\n", "/sys/fs/c g"},
-		{"nothing that it is", "x - cgroup2", ""},
-	}
-	for _, tt := range tests {
-		if got := unifiedHierarchy([]byte(tt.text)); got != tt.want {
-			t.Errorf("%s: %q, want %q", tt.reason, got, tt.want)
-		}
-	}
-}
-
-func FuzzUnifiedHierarchy(f *testing.F) {
-	f.Add([]byte("29 23 0:26 / /sys/fs/c\\040g rw - cgroup2 cgroup2 rw\n"))
-	f.Fuzz(func(t *testing.T, b []byte) { _ = unifiedHierarchy(b) })
 }

@@ -31,8 +31,7 @@ type Tracer struct {
 // Options say what is traced.
 type Options struct {
 	// Cgroup is the directory of the control group of whose processes UDP is
-	// traced: the root of the unified hierarchy for all of the host. "": the one
-	// that is mounted.
+	// traced: the root of the unified hierarchy for all of the host.
 	Cgroup string
 	// Ignored is a process that is not told of, as the pid namespace of this
 	// process numbers it; 0: none.
@@ -106,13 +105,7 @@ func (t *Tracer) program(spec *ebpf.CollectionSpec, name string) (*ebpf.Program,
 // traceUDP attaches the programs of UDP. Without all of them there are none.
 func (t *Tracer) traceUDP(spec *ebpf.CollectionSpec, cgroup string) error {
 	if cgroup == "" {
-		b, err := os.ReadFile("/proc/self/mountinfo")
-		if err != nil {
-			return err
-		}
-		if cgroup = unifiedHierarchy(b); cgroup == "" {
-			return errors.New("trace UDP: no unified control group hierarchy is mounted (cgroup2)")
-		}
+		return errors.New("trace UDP: no unified control group hierarchy is mounted (cgroup2)")
 	}
 	tcp := len(t.links)
 	for _, h := range []struct {

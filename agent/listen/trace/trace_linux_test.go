@@ -18,10 +18,20 @@ func needRoot(t testing.TB) {
 	}
 }
 
+// cgroup returns the root of the unified hierarchy where systems mount it.
+func cgroup() string {
+	for _, dir := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
+		if _, err := os.Stat(dir + "/cgroup.controllers"); err == nil {
+			return dir
+		}
+	}
+	return ""
+}
+
 func openTracer(t testing.TB) *Tracer {
 	t.Helper()
 	needRoot(t)
-	tr, err := Open(Options{})
+	tr, err := Open(Options{Cgroup: cgroup()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +134,7 @@ func TestUDP(t *testing.T) {
 // TestIgnored: a process that is not told of opens what it likes.
 func TestIgnored(t *testing.T) {
 	needRoot(t)
-	tr, err := Open(Options{Ignored: os.Getpid()})
+	tr, err := Open(Options{Ignored: os.Getpid(), Cgroup: cgroup()})
 	if err != nil {
 		t.Fatal(err)
 	}

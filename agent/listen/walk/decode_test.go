@@ -40,7 +40,7 @@ func TestUserDevice(t *testing.T) {
 		{"no device", 0, 0},
 	}
 	for _, tt := range tests {
-		if got := userDevice(tt.kernel); got != tt.want {
+		if got := UserDevice(tt.kernel); got != tt.want {
 			t.Errorf("%s: got %#x, want %#x", tt.reason, got, tt.want)
 		}
 	}

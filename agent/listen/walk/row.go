@@ -36,7 +36,7 @@ func decode(b []byte, r *Row) {
 	n := binary.NativeEndian
 	*r = Row{
 		Start: n.Uint64(b[0:]), Executable: n.Uint64(b[8:]), Capabilities: n.Uint64(b[16:]),
-		Device: userDevice(n.Uint32(b[24:])), PID: int32(n.Uint32(b[28:])), InitialPID: int32(n.Uint32(b[32:])),
+		Device: UserDevice(n.Uint32(b[24:])), PID: int32(n.Uint32(b[28:])), InitialPID: int32(n.Uint32(b[32:])),
 		PIDSpace: n.Uint32(b[36:]), UserSpace: n.Uint32(b[40:]), UID: n.Uint32(b[44:]),
 		Inode: n.Uint64(b[48:]), Cookie: n.Uint64(b[56:]), SpaceCookie: n.Uint64(b[64:]),
 		Namespace: n.Uint32(b[72:]), FD: n.Uint32(b[76:]),
@@ -44,9 +44,9 @@ func decode(b []byte, r *Row) {
 	}
 }
 
-// userDevice turns the kernel's own number of a device, 12 bits of major above
+// UserDevice turns the kernel's own number of a device, 12 bits of major above
 // 20 of minor (include/linux/kdev_t.h), into that of stat(2) (new_encode_dev).
-func userDevice(d uint32) uint64 {
+func UserDevice(d uint32) uint64 {
 	major, minor := uint64(d>>20), uint64(d&0xfffff)
 	return minor&0xff | major<<8 | (minor&^0xff)<<12
 }
