@@ -32,10 +32,7 @@ func (l *loop) follow(c listen.Change) (lost bool, err error) {
 	for more := true; more && len(batch) < maxBatch; {
 		batch = append(batch, c)
 		select {
-		case c, more = <-l.Realtime.Changes:
-			if !more {
-				l.Realtime.Changes = nil
-			}
+		case c, more = <-l.Realtime.Changes: // that it was closed is for wait to see
 		default:
 			more = false
 		}
@@ -52,6 +49,14 @@ func (l *loop) follow(c listen.Change) (lost bool, err error) {
 		l.state.Tally.Lost, l.lost, lost = n, true, true
 	}
 	return lost, l.append(events) // the next audit saves the state; until then the log accounts for it
+}
+
+// deafened notes that nothing is told of any more: the watch has ended, and the
+// loop has not been asked to.
+func (l *loop) deafened() {
+	l.Realtime.Changes, l.lost = nil, true
+	l.Realtime.Text = "ended, so audits are all there is until portaudit is started again"
+	l.Logger.Warn("nothing is heard of listeners between audits any more")
 }
 
 // apply brings what is remembered up to some changes, and returns what to report.
@@ -109,7 +114,7 @@ func (l *loop) heard(c audit.Coverage) audit.Coverage {
 	if l.lost {
 		c.Complete = false
 		c.Gaps = append(c.Gaps[:len(c.Gaps):len(c.Gaps)], audit.Gap{
-			Source: "realtime", Reason: "changes were lost since the audit before: listeners may have opened and closed unseen", Hides: listen.HidesSockets.String(),
+			Source: "realtime", Reason: "changes were lost, or not told of, since the audit before: listeners may have opened and closed unseen", Hides: listen.HidesSockets.String(),
 		})
 	}
 	return c

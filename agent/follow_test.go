@@ -163,6 +163,22 @@ func TestLostChanges(t *testing.T) {
 	})
 }
 
+// TestWatchEnds: that nothing is told of any more is known to who asks, and the
+// audits go on.
+func TestWatchEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		followFor(t, dir, allowAll, nil, []told{
+			{5 * time.Second, func(_ *host, changes chan<- listen.Change) { close(changes) }},
+		})
+		wantLogged(t, dir, "agent.started", "policy.loaded", "coverage.changed", "coverage.changed", "agent.stopped")
+		s, err := readState(dir + "/state")
+		if err != nil || len(s.Coverage.Notes) != 1 || !strings.HasPrefix(s.Coverage.Notes[0].Text, "ended") {
+			t.Errorf("the coverage is %+v, %v", s.Coverage, err)
+		}
+	})
+}
+
 // TestUnsettledChange: what a change told of and the audit did not see is counted.
 func TestUnsettledChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"os"
@@ -109,23 +110,11 @@ func TestBriefListenersAreSeen(t *testing.T) {
 			t.Fatal(err)
 		}
 		changes := make(chan listen.Change, 1024)
-		go func() { // ends when the watcher is closed
-			defer close(changes)
-			for {
-				c, err := w.Next()
-				if err != nil {
-					return
-				}
-				select {
-				case changes <- c:
-				case <-ctx.Done():
-					return
-				}
-			}
-		}()
+		ended := make(chan error, 1)
+		go func() { ended <- w.Send(ctx, changes) }() // ends with the watcher
 		t.Cleanup(func() {
 			t.Logf("%d changes were lost", w.Lost())
-			if err := w.Close(); err != nil {
+			if err := errors.Join(w.Close(), <-ended); err != nil {
 				t.Error(err)
 			}
 		})

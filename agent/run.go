@@ -111,9 +111,12 @@ func (l *loop) wait(ctx context.Context, tick, cross <-chan time.Time) (step, er
 		case <-cross:
 			return crossCheckNow, nil
 		case c, ok := <-l.Realtime.Changes:
-			if !ok {
-				l.Realtime.Changes = nil
-				continue
+			switch {
+			case ctx.Err() != nil: // who tells of changes ends with it too
+				return stopNow, nil
+			case !ok:
+				l.deafened()
+				return auditNow, nil
 			}
 			lost, err := l.follow(c)
 			if lost || err != nil {

@@ -1,6 +1,9 @@
 package listen
 
 import (
+	"context"
+	"errors"
+	"os"
 	"time"
 
 	"github.com/portaudit/portaudit/agent/listen/trace"
@@ -54,6 +57,26 @@ func (w *Watcher) Next() (Change, error) {
 		c.Socket = r.Inode
 	}
 	return c, nil
+}
+
+// Send sends each change to changes until the watch or the context ends, and then
+// closes changes. The error says why a watch ended that nobody ended.
+func (w *Watcher) Send(ctx context.Context, changes chan<- Change) error {
+	defer close(changes)
+	for {
+		c, err := w.Next()
+		switch {
+		case errors.Is(err, os.ErrClosed), ctx.Err() != nil:
+			return nil
+		case err != nil:
+			return err
+		}
+		select {
+		case changes <- c:
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 // transportOf returns the transport of an IP protocol, of those that are traced.

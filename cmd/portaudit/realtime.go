@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -45,26 +46,8 @@ func watch(ctx context.Context, mode string, admit func(listen.Change) (listen.S
 		text = "TCP, by a BPF program in the kernel; not UDP: " + missing
 	}
 	changes := make(chan listen.Change, maxWaiting)
-	ended := make(chan struct{})
-	go func() { // ends when the watcher is closed, or the context is done
-		defer close(ended)
-		defer close(changes)
-		for {
-			c, err := w.Next()
-			if err != nil {
-				return
-			}
-			select {
-			case changes <- c:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	stop = func() error {
-		err := w.Close()
-		<-ended
-		return err
-	}
+	ended := make(chan error, 1)
+	go func() { ended <- w.Send(ctx, changes) }() // ends when the watcher is closed, or the context is done
+	stop = func() error { return errors.Join(w.Close(), <-ended) }
 	return agent.Realtime{Changes: changes, Admit: admit, Lost: w.Lost, Text: text}, stop, nil
 }
