@@ -92,6 +92,7 @@ type engine struct {
 type known struct {
 	processFacts
 	ran   fileID  // its executable as the walk that found it told
+	twice fileID  // what was read when a walk told the same before
 	alone []Owner // it, as the only owner of a socket; shared by its sockets
 	read  time.Time
 	walk  uint64 // number of the enumeration whose walk saw it
