@@ -25,6 +25,7 @@ const (
 	changeScopeWidened = "scope-widened"  // it can be reached from further away
 	changeScopeMoved   = "scope-moved"    // it moved to another scope that is not wider
 	changeAddresses    = "addresses"      // other addresses of the same scope
+	changeHashed       = "hashed"         // the digest of its program is known now, and was not when it was reported
 )
 
 // change is one difference between two audits, or between an audit and what
@@ -418,8 +419,24 @@ func whatChanged(old, t track) string {
 		return changeReplaced
 	case !slices.Equal(sorted(old.Addresses), sorted(t.Addresses)):
 		return changeAddresses
+	case len(hashed(old.Listener.Owners, t.Listener.Owners)) > 0:
+		return changeHashed
 	}
 	return ""
+}
+
+// hashed returns the owners whose digest is known now and was not before. A
+// large program is hashed in turn, after it was reported.
+func hashed(before, now []audit.Owner) []audit.Owner {
+	var all []audit.Owner
+	for _, o := range now {
+		if o.SHA256 != "" && slices.ContainsFunc(before, func(b audit.Owner) bool {
+			return b.SHA256 == "" && b.Executable == o.Executable && sameProcess(b, o)
+		}) {
+			all = append(all, o)
+		}
+	}
+	return all
 }
 
 func sorted(s []string) []string { return slices.Sorted(slices.Values(s)) }

@@ -78,6 +78,12 @@ func TestDiff(t *testing.T) {
 	limits := Limits{Confirm: 2, Gone: 3}
 	app := at("tcp 0.0.0.0 8080 wildcard /usr/bin/app 100", "r")
 	restarted := at("tcp 0.0.0.0 8080 wildcard /usr/bin/app 200", "r")
+	withDigest := func(l Listener) Listener {
+		l.Owners = slices.Clone(l.Owners)
+		l.Owners[0].SHA256 = strings.Repeat("ab", 32)
+		return l
+	}
+	summed, summedAnew := withDigest(app), withDigest(restarted)
 	other := at("tcp 0.0.0.0 8080 wildcard /tmp/evil 300", "r")
 	narrow := at("tcp 127.0.0.1 8080 loopback /usr/bin/app 100")
 	nowhere := at("tcp 0.0.0.0 8080 wildcard ? 0", "other")
@@ -144,6 +150,12 @@ func TestDiff(t *testing.T) {
 		{"a second address is a change, not a new listener",
 			[]observation{seen(app), seen(app), seen(app, six)},
 			[][]string{nil, {"opened", "raised r"}, {"addresses"}}},
+		{"a program whose digest is known at last",
+			[]observation{seen(app), seen(app), seen(summed), seen(summed), seen(app), seen(summed)},
+			[][]string{nil, {"opened", "raised r"}, {"hashed"}, nil, nil, {"hashed"}}},
+		{"another program with a digest is a change of the program",
+			[]observation{seen(app), seen(app), seen(), seen(summedAnew), seen(summedAnew)},
+			[][]string{nil, {"opened", "raised r"}, nil, {"replaced"}, nil}},
 		{"a namespace that was not read loses nothing",
 			[]observation{seen(app), seen(app), {read: map[string]bool{listen.HostNamespace: false}}, {read: map[string]bool{listen.HostNamespace: false}}, {read: map[string]bool{listen.HostNamespace: false}}},
 			[][]string{nil, {"opened", "raised r"}, nil, nil, nil}},

@@ -62,6 +62,8 @@ func message(c change) string {
 		return fmt.Sprintf("%s can now be reached from further away: it listens on %s", who, at)
 	case changeScopeMoved:
 		return fmt.Sprintf("%s moved to %s", who, at)
+	case changeHashed:
+		return fmt.Sprintf("the program that listens on %s is hashed now: %s", at, who)
 	default:
 		return fmt.Sprintf("%s listens on other addresses: %s", who, at)
 	}

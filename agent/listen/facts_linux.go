@@ -46,7 +46,7 @@ type programFacts struct {
 // programs finds out about the files of processes that were just read, once
 // for each. The digests are computed meanwhile on another core; that goroutine
 // has ended when it returns.
-func (e *engine) programs(ctx context.Context, pids []int32, read []processFacts) map[program]programFacts {
+func (e *engine) programs(ctx context.Context, pids []int32, read []processFacts, most int64) map[program]programFacts {
 	facts := map[program]programFacts{}
 	runs := map[program]int32{}     // a process that runs it
 	wanted := map[fileID][]string{} // paths by root
@@ -70,7 +70,7 @@ func (e *engine) programs(ctx context.Context, pids []int32, read []processFacts
 	go func() {
 		sums := map[program]programFacts{}
 		for key, pid := range runs {
-			sum, unhashed := e.digest(ctx, e.directory(pid)+"/exe", key.exe)
+			sum, unhashed := e.digest(ctx, e.directory(pid)+"/exe", key.exe, most)
 			sums[key] = programFacts{sum: sum, unhashed: unhashed}
 		}
 		digests <- sums
@@ -97,8 +97,9 @@ func programOf(p processFacts) program { return program{p.exe, p.root, p.owner.E
 
 // digest returns the digest of a running file, or why there is none. A look
 // that nobody has the right to is no gap of its own: the executable's name would
-// be missing too.
-func (e *engine) digest(ctx context.Context, path string, exe fileID) (digest.Sum, Unhashed) {
+// be missing too. A file of more than most bytes is left for later, unless its
+// digest is known.
+func (e *engine) digest(ctx context.Context, path string, exe fileID, most int64) (digest.Sum, Unhashed) {
 	if e.hasher == nil || exe == (fileID{}) {
 		return digest.Sum{}, UnhashedOther
 	}
@@ -111,6 +112,12 @@ func (e *engine) digest(ctx context.Context, path string, exe fileID) (digest.Su
 	defer f.Close()
 	var s unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &s); err != nil || exe != (fileID{s.Dev, s.Ino}) {
+		return digest.Sum{}, UnhashedPending
+	}
+	if s.Size > most {
+		if sum, known := e.hasher.Known(f); known {
+			return sum, UnhashedOther
+		}
 		return digest.Sum{}, UnhashedPending
 	}
 	sum, err := e.hasher.SumFile(ctx, f)

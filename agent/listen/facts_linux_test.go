@@ -1,12 +1,18 @@
 package listen
 
 import (
+	"crypto/sha256"
 	"errors"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/portaudit/portaudit/agent/listen/digest"
 	"github.com/portaudit/portaudit/registry"
 )
 
@@ -75,6 +81,36 @@ func TestBinaryUnits(t *testing.T) {
 	} {
 		if got := binaryUnits(n); got != want {
 			t.Errorf("%d is %s, want %s", n, got, want)
+		}
+	}
+}
+
+// TestDigestLater: who may not wait is not made to, and gets what is known.
+func TestDigestLater(t *testing.T) {
+	e := &engine{hasher: digest.New(digest.Limits{})}
+	path := filepath.Join(t.TempDir(), "program")
+	if err := os.WriteFile(path, []byte("program"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(200 * time.Millisecond) // the digest of a file that changed just now is not kept
+	var s unix.Stat_t
+	if err := unix.Stat(path, &s); err != nil {
+		t.Fatal(err)
+	}
+	want := digest.Sum(sha256.Sum256([]byte("program")))
+	for _, tt := range []struct {
+		reason string
+		most   int64
+		sum    digest.Sum
+		why    Unhashed
+	}{
+		{"larger than what there is time for", 6, digest.Sum{}, UnhashedPending},
+		{"as large as what there is time for", 7, want, UnhashedOther},
+		{"too large, and known by now", 6, want, UnhashedOther},
+	} {
+		sum, why := e.digest(t.Context(), path, fileID{s.Dev, s.Ino}, tt.most)
+		if sum != tt.sum || why != tt.why {
+			t.Errorf("%s: %x, %v, want %x, %v", tt.reason, sum, why, tt.sum, tt.why)
 		}
 	}
 }

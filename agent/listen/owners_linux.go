@@ -2,6 +2,7 @@ package listen
 
 import (
 	"context"
+	"math"
 	"runtime"
 	"slices"
 	"strconv"
@@ -42,7 +43,7 @@ func (e *engine) readHolders(ctx context.Context) error {
 			p.walk = e.audit
 			continue
 		}
-		e.processes[h.pid] = &known{walk: e.audit, ran: h.exe}
+		e.processes[h.pid] = &known{walk: e.audit, ran: h.exe, twice: p.readAs(h)}
 		at[h.pid] = len(unread)
 		unread = append(unread, claim{holding: h})
 	}
@@ -61,7 +62,7 @@ func (e *engine) readHolders(ctx context.Context) error {
 		pids[i] = c.pid
 		lost = append(lost, read[i].lost...)
 	}
-	e.keep(ctx, pids, read, now)
+	e.keep(ctx, pids, read, now, math.MaxInt64)
 	for _, h := range lost {
 		e.lose(h)
 	}
@@ -91,14 +92,28 @@ func (e *engine) lose(h holding) {
 	}
 }
 
+// readAs returns the program that was read when a walk told of a process what h
+// tells again.
+func (p *known) readAs(h holding) fileID {
+	if p == nil || p.owner.Start != h.start || p.ran != h.exe {
+		return fileID{}
+	}
+	return p.exe
+}
+
 // same reports whether a process that was read before is the one of h, and
 // still runs the same program. A way that tells neither is followed by a look.
+//
+// Some file systems show another device number to stat(2) than the kernel has
+// (btrfs, overlayfs), so that what a walk tells may never be what is read. It is
+// believed to be the same once both were seen twice: a process that runs one
+// program for the walk and another one when it is read is read again.
 func (e *engine) same(p *known, h holding) bool {
 	if p.owner.How == Raced {
 		return false
 	}
 	if h.start != 0 {
-		return h.start == p.owner.Start && h.exe == p.ran
+		return h.start == p.owner.Start && h.exe == p.ran && (p.exe == h.exe || p.exe == p.twice)
 	}
 	s, err := e.reader.readParent(int(h.pid))
 	if err != nil || s.start != p.owner.Start {
@@ -130,9 +145,10 @@ func (e *engine) readAll(ctx context.Context, list []claim) ([]processFacts, err
 	return read, ctx.Err()
 }
 
-// keep remembers what was read of processes.
-func (e *engine) keep(ctx context.Context, pids []int32, read []processFacts, now time.Time) {
-	programs := e.programs(ctx, pids, read)
+// keep remembers what was read of processes. Programs of more than most bytes
+// are hashed in turn, unless their digest is known.
+func (e *engine) keep(ctx context.Context, pids []int32, read []processFacts, now time.Time, most int64) {
+	programs := e.programs(ctx, pids, read, most)
 	ancestors := map[int][]Ancestor{}
 	for i, p := range read {
 		p.lost = nil // it is told already
@@ -246,7 +262,7 @@ func (e *engine) readInTurn(ctx context.Context, now time.Time) {
 			e.read = append(e.read, e.reader.read(claim{holding: holding{pid: pid, start: k.owner.Start}}))
 		}
 	}
-	e.keep(ctx, pids, e.read, now)
+	e.keep(ctx, pids, e.read, now, math.MaxInt64)
 }
 
 // ownersOf returns the owners of a socket. The slices are shared between

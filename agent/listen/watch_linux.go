@@ -57,6 +57,11 @@ func (e *engine) admit(c Change) (Socket, bool) {
 	return socket, true
 }
 
+// admitHashes is how large a program may be to be hashed before a change is told
+// of, in bytes: some 10 ms without the processor's help, and most daemons are
+// smaller. A larger one is hashed in turn, after the next audit.
+const admitHashes = 4 << 20
+
 var errNotEntered = errors.New("its network namespace was not entered yet")
 
 // rowOf puts what a record tells of a socket into the form of the tables.
@@ -87,7 +92,7 @@ func (e *engine) readOpener(r *trace.Record) bool {
 		return false
 	}
 	e.processes[r.PID] = &known{walk: e.audit, ran: exeOf(r)}
-	e.keep(context.Background(), []int32{r.PID}, []processFacts{facts}, time.Now())
+	e.keep(context.Background(), []int32{r.PID}, []processFacts{facts}, time.Now(), admitHashes)
 	return true
 }
 

@@ -56,6 +56,7 @@ func TestAdmit(t *testing.T) {
 	}
 	e := openTest(t, Options{})
 	settled(t, e)
+	first := true
 	for _, address := range []string{"127.0.0.1:0", "[::1]:0", "0.0.0.0:0", "[::]:0"} {
 		process, printed := child(t, self, "tcp "+address)
 		var port registry.Port
@@ -68,6 +69,19 @@ func TestAdmit(t *testing.T) {
 			t.Fatalf("%s: %+v, %v", address, c, ok)
 		}
 		want := socketOn(t, snapshotOf(t, e), port)
+		if first { // test programs are large: their digest takes longer than anybody should wait for
+			first = false
+			if o := got.Owners[0]; o.Unhashed != UnhashedPending {
+				t.Errorf("%s: a large program was read at once: %+v", address, o)
+			}
+			for range 3 { // the audits after it read the program
+				want = socketOn(t, snapshotOf(t, e), port)
+			}
+			if want.Owners[0].SHA256 == [32]byte{} {
+				t.Errorf("%s: the program was never hashed: %+v", address, want.Owners[0])
+			}
+			got.Owners = want.Owners
+		}
 		ignored := cmpopts.IgnoreFields(Socket{}, "Backlog", "Multipath", "inodes") // the state changes before they are known
 		if diff := cmp.Diff(want, got, ignored, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 			t.Errorf("%s: the snapshot tells (-), the change told (+):\n%s", address, diff)

@@ -113,6 +113,16 @@ func (h *Hasher) SumFile(ctx context.Context, f *os.File) (Sum, error) {
 	return sum, nil
 }
 
+// Known returns the digest of an open file if it was read before, and is as it
+// was then.
+func (h *Hasher) Known(f *os.File) (sum Sum, known bool) {
+	id, err := identifyFile(f)
+	if err != nil {
+		return Sum{}, false
+	}
+	return h.cache.get(id)
+}
+
 // read reads the file once, or twice if it changed meanwhile.
 func (h *Hasher) read(ctx context.Context, f *os.File, t tools) (Sum, error) {
 	for attempt := range 2 {

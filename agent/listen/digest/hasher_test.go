@@ -307,3 +307,37 @@ func BenchmarkSum(b *testing.B) {
 		}
 	})
 }
+
+// TestKnown: a digest is known without reading until its file changes.
+func TestKnown(t *testing.T) {
+	h := New(Limits{})
+	h.settle = 0
+	path := filepath.Join(t.TempDir(), "program")
+	if err := os.WriteFile(path, []byte("one"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	known := func() bool {
+		f, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		sum, ok := h.Known(f)
+		return ok && sum == sha256.Sum256([]byte("one"))
+	}
+	if known() {
+		t.Error("known before it was read")
+	}
+	if _, err := h.Sum(t.Context(), path); err != nil {
+		t.Fatal(err)
+	}
+	if !known() {
+		t.Error("not known after it was read")
+	}
+	if err := os.WriteFile(path, []byte("another"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if known() {
+		t.Error("known though the file has changed")
+	}
+}
