@@ -43,19 +43,27 @@ func (l *loop) follow(c listen.Change) (lost bool, err error) {
 		events[i] = event(c)
 	}
 	if n := l.Realtime.Lost(); n > l.state.Tally.Lost {
-		events = append(events, audit.Event{
-			Event: audit.ChangesLost, Message: fmt.Sprintf("%d changes were lost: listeners may have opened and closed unseen", n-l.state.Tally.Lost),
-		})
+		events = append(events, lostEvent(n-l.state.Tally.Lost))
 		l.state.Tally.Lost, l.lost, lost = n, true, true
 	}
 	return lost, l.append(events) // the next audit saves the state; until then the log accounts for it
+}
+
+// endedText is Realtime.Text of a watch that ended by itself.
+const endedText = "ended, so audits are all there is until portaudit is started again"
+
+func lostEvent(n uint64) audit.Event {
+	return audit.Event{
+		Event: audit.ChangesLost, Time: time.Now(),
+		Message: fmt.Sprintf("%d changes were lost: listeners may have opened and closed unseen", n),
+	}
 }
 
 // deafened notes that nothing is told of any more: the watch has ended, and the
 // loop has not been asked to.
 func (l *loop) deafened() {
 	l.Realtime.Changes, l.lost = nil, true
-	l.Realtime.Text = "ended, so audits are all there is until portaudit is started again"
+	l.Realtime.Text = endedText
 	l.Logger.Warn("nothing is heard of listeners between audits any more")
 }
 
@@ -105,13 +113,13 @@ func (l *loop) apply(batch []listen.Change) []change {
 	return all
 }
 
-// heard adds to a coverage what is heard of between audits, and whether some of
-// it was lost since the one before.
-func (l *loop) heard(c audit.Coverage) audit.Coverage {
-	if l.Realtime.Text != "" {
-		c.Notes = append(c.Notes[:len(c.Notes):len(c.Notes)], audit.Note{Source: "realtime", Text: l.Realtime.Text})
+// heard adds to a coverage what is heard of between audits, as Realtime.Text says
+// it, and whether some of it was lost since the one before.
+func heard(c audit.Coverage, text string, lost bool) audit.Coverage {
+	if text != "" {
+		c.Notes = append(c.Notes[:len(c.Notes):len(c.Notes)], audit.Note{Source: "realtime", Text: text})
 	}
-	if l.lost {
+	if lost {
 		c.Complete = false
 		c.Gaps = append(c.Gaps[:len(c.Gaps):len(c.Gaps)], audit.Gap{
 			Source: "realtime", Reason: "changes were lost, or not told of, since the audit before: listeners may have opened and closed unseen", Hides: listen.HidesSockets.String(),

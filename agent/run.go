@@ -222,7 +222,7 @@ func (l *loop) audit(ctx context.Context) error {
 	by := newClassifier(snapshot, l.Catalog, l.Policy, false)
 	l.by = by.clone() // without the documents that it makes
 	o := observe(snapshot, by, l.Policy)
-	o.coverage = l.heard(o.coverage)
+	o.coverage = heard(o.coverage, l.Realtime.Text, l.lost)
 	events := l.coverage(o.coverage)
 	tracks, changes := diff(l.state.Tracks, o, l.Limits)
 	if p := l.state.Policy; p != "" && p != l.Policy.SHA256 {
