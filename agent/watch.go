@@ -43,10 +43,14 @@ const showAfter = 50 * time.Millisecond
 // starts no goroutine. Only the first audit may fail.
 func Watch(ctx context.Context, o WatchOptions, show func(View)) error {
 	w := watcher{WatchOptions: o, tracks: map[string]track{}, live: live{}, opened: map[socketKey]arrival{}, since: map[string]time.Time{}}
-	if err := w.audit(ctx); err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
+	err := w.lookAround(ctx)
+	if err == nil {
+		err = w.audit(ctx)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case err != nil:
 		return err
 	}
 	show(w.view())
@@ -100,6 +104,28 @@ type watcher struct {
 type arrival struct {
 	listener Listener
 	socket   listen.Socket
+}
+
+// settling is how long an enumeration may take to be sure that nobody holds a
+// socket, rather than a process that is about to end.
+const settling = 150 * time.Millisecond
+
+// lookAround lets the first enumeration come to its conclusions, so that what is
+// shown first is what stays.
+func (w *watcher) lookAround(ctx context.Context) error {
+	s, err := w.List(ctx)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(s.Sockets, func(s listen.Socket) bool {
+		return slices.ContainsFunc(s.Owners, func(o listen.Owner) bool { return o.How == listen.Raced })
+	}) {
+		select {
+		case <-ctx.Done():
+		case <-time.After(settling):
+		}
+	}
+	return nil
 }
 
 // look makes an audit, or notes why it failed.

@@ -35,7 +35,11 @@ the id of a listener or finding from the output of scan --json.`,
   portaudit explain 127.0.0.1:631`,
 		Args: oneArgument("a port, such as 22 or 53/udp, a service, an address with a port, or an id"),
 		RunE: func(c *cobra.Command, args []string) error {
-			o, sockets, err := scanOptions(*s)
+			resolved, err := s.resolve()
+			if err != nil {
+				return usage(err)
+			}
+			o, sockets, err := scanOptions(resolved, true)
 			if err != nil {
 				return err
 			}
@@ -209,7 +213,7 @@ func writeAnswer(w io.Writer, s screen, a answer, everyRule bool) error {
 		writeNobody(&b, s, a)
 	}
 	for _, l := range a.Listeners {
-		writeListener(&b, s, l, everyRule)
+		writeListener(&b, s, l, everyRule, "--rules says of each why")
 	}
 	for _, g := range a.Coverage.Gaps {
 		b.WriteString(s.wrap("", "Not everything could be seen: "+gapText(g)))
@@ -278,7 +282,7 @@ func writeNobody(b *strings.Builder, s screen, a answer) {
 	b.WriteString(s.wrap("", text))
 }
 
-func writeListener(b *strings.Builder, s screen, l agent.Explanation, everyRule bool) {
+func writeListener(b *strings.Builder, s screen, l agent.Explanation, everyRule bool, hint string) {
 	b.WriteString(s.paint("bold", agent.EndpointText(l.Listener)) + "\n")
 	for _, o := range l.Owners {
 		b.WriteString(s.wrap("  ", "Owner: "+describeOwner(o)+"."))
@@ -301,13 +305,17 @@ func writeListener(b *strings.Builder, s screen, l agent.Explanation, everyRule 
 			b.WriteString(s.wrap("    ", "Fix: "+f.Fix))
 		}
 	}
-	writeSteps(b, s, l.Steps, everyRule)
+	writeSteps(b, s, l.Steps, everyRule, hint)
 	b.WriteString("\n")
 }
 
 // writeSteps tells how the policy came to its verdict: the rules that matched,
-// or every rule with the condition on which it failed.
-func writeSteps(b *strings.Builder, s screen, steps []agent.Step, everyRule bool) {
+// or every rule with the condition on which it failed. The hint says how to see
+// those.
+func writeSteps(b *strings.Builder, s screen, steps []agent.Step, everyRule bool, hint string) {
+	if len(steps) == 0 {
+		return
+	}
 	b.WriteString("  Rules of the policy, in order:\n")
 	others := 0
 	for _, step := range steps {
@@ -325,6 +333,6 @@ func writeSteps(b *strings.Builder, s screen, steps []agent.Step, everyRule bool
 		b.WriteString(s.wrap("    ", text))
 	}
 	if others > 0 {
-		b.WriteString(s.wrap("    ", counted(others, "other rule")+" did not match or were not reached; --rules says of each why."))
+		b.WriteString(s.wrap("    ", counted(others, "other rule")+" did not match or were not reached; "+hint+"."))
 	}
 }

@@ -106,7 +106,7 @@ func TestDeviceSentence(t *testing.T) {
 	}
 	for _, tt := range tests {
 		var b strings.Builder
-		writeListener(&b, screen{}, agent.Explanation{Listener: tt.listener}, false)
+		writeListener(&b, screen{}, agent.Explanation{Listener: tt.listener}, false, "")
 		if got := strings.Contains(b.String(), "  It is bound to the device lo.\n"); got != tt.want || strings.Contains(b.String(), "device cid") {
 			t.Errorf("%s: told %t, want %t:\n%s", tt.reason, got, tt.want, b.String())
 		}

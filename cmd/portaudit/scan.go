@@ -91,7 +91,11 @@ func runScan(c *cobra.Command, s settings, f scanFlags) error {
 
 // scan makes one audit with the settings of the command line.
 func scan(c *cobra.Command, s settings, f scanFlags) (agent.Report, error) {
-	o, sockets, err := scanOptions(s)
+	s, err := s.resolve()
+	if err != nil {
+		return agent.Report{}, usage(err)
+	}
+	o, sockets, err := scanOptions(s, true)
 	if err != nil {
 		return agent.Report{}, err
 	}
@@ -104,19 +108,17 @@ func scan(c *cobra.Command, s settings, f scanFlags) (agent.Report, error) {
 	return report, failure(errors.Join(err, sockets.Close()))
 }
 
-// scanOptions reads everything that one audit works with; the caller closes
-// the Lister.
-func scanOptions(s settings) (o agent.ScanOptions, sockets *listen.Lister, err error) {
-	// The program ends before what it took is worth collecting: on a host with
-	// ten thousand listeners the collector would take a fifth of the time to give
-	// back 20 MB.
-	debug.SetGCPercent(-1)
-	debug.SetMemoryLimit(512 << 20) // from some sixty thousand listeners on
-	s, err = s.resolve()
-	if err != nil {
-		return o, nil, usage(err)
+// scanOptions reads everything that an audit works with; the caller closes the
+// Lister. once is that there will be no other.
+func scanOptions(s settings, once bool) (o agent.ScanOptions, sockets *listen.Lister, err error) {
+	if once {
+		// The program ends before what it took is worth collecting: on a host with
+		// ten thousand listeners the collector would take a fifth of the time to give
+		// back 20 MB.
+		debug.SetGCPercent(-1)
+		debug.SetMemoryLimit(512 << 20) // from some sixty thousand listeners on
 	}
-	sockets, err = lister(s, true) // first: it goes on while the rest is read
+	sockets, err = lister(s, once) // first: it goes on while the rest is read
 	if err != nil {
 		return o, nil, err
 	}

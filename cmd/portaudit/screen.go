@@ -42,7 +42,7 @@ func screenOf(w io.Writer) screen {
 
 // Colours of ECMA-48 (SGR) by severity; every terminal has these eight.
 var colours = map[string]string{
-	"critical": "1;31", "high": "31", "medium": "33", "low": "36", "bold": "1", "dim": "2",
+	"critical": "1;31", "high": "31", "medium": "33", "low": "36", "bold": "1", "dim": "2", "reverse": "7",
 }
 
 // paint puts text into the colour of a severity.
