@@ -23,7 +23,8 @@ Start with "portaudit scan". It changes nothing.`,
   portaudit scan --fail-on high      exit code 3 if something is: for scripts
   portaudit explain 8080             everything that is known of a port
   portaudit registry lookup ssh      what IANA says
-  portaudit run                      keep watching, and write the audit log
+  portaudit watch                    the same, live
+  portaudit run                      keep auditing, and write the audit log
   portaudit status                   whether that works, and what it cannot see`,
 		Version:       version(),
 		SilenceErrors: true,

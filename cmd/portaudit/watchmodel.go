@@ -182,11 +182,11 @@ var watchOrders = []struct {
 	compare func(a, b agent.Listener) int
 }{
 	{"verdict", func(a, b agent.Listener) int { return cmp.Compare(gravity(b), gravity(a)) }},
-	{"port", func(a, b agent.Listener) int { return 0 }},
+	{"port", func(a, b agent.Listener) int { return cmp.Compare(a.Port, b.Port) }},
 	{"program", func(a, b agent.Listener) int { return cmp.Compare(programText(a), programText(b)) }},
 	{"user", func(a, b agent.Listener) int { return cmp.Compare(userText(a), userText(b)) }},
 	{"reach", func(a, b agent.Listener) int { return cmp.Compare(reachText(a), reachText(b)) }},
-	{"age", func(a, b agent.Listener) int { return ageOrder(a, b) }},
+	{"age", ageOrder},
 }
 
 // gravity ranks a listener by what was found of it: alerts before the rest.

@@ -43,16 +43,17 @@ func (m watchModel) cut(text string) string { return runewidth.Truncate(text, m.
 
 // head says where this is, when, and how it stands.
 func (m watchModel) head() string {
-	text := fmt.Sprintf("%s  %s  %s", m.view.Host, clock(m.now), counted(len(m.view.Listeners), "listener"))
+	text := m.view.Host + "  " + clock(m.now) + "  "
+	if m.view.Failure != "" {
+		return m.screen.paint("critical", m.cut(text+"the last audit failed: "+m.view.Failure))
+	}
+	text += counted(len(m.view.Listeners), "listener")
 	if n := len(m.view.Findings); n > 0 {
 		text += ", " + counted(n, "finding")
 	}
 	text += ", by " + watchOrders[m.order].title
 	if m.reverse {
 		text += " turned round"
-	}
-	if m.view.Failure != "" {
-		return m.screen.paint("critical", m.cut(text+"  the last audit failed: "+m.view.Failure))
 	}
 	if !m.view.Coverage.Complete {
 		text += "  not everything can be seen (c)"
