@@ -101,8 +101,8 @@ func (l *loop) apply(batch []listen.Change) []change {
 		}
 		classified := by.classify(s)
 		found := listener(classified, l.Policy.Decide(classified.facts), c.Time)
-		if quiet(found) {
-			l.live.open(nil, found, keyOf(c), c.Time.UTC())
+		if quiet(found, c.Asked) {
+			l.live.overhear(found, keyOf(c), c.Time.UTC())
 			continue
 		}
 		all = append(all, l.live.open(remembered(), found, keyOf(c), c.Time.UTC())...)

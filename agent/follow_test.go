@@ -43,7 +43,7 @@ func closes(socket uint64, port registry.Port) func(*host, chan<- listen.Change)
 // binds tells of a UDP socket of a client.
 func binds(socket uint64) func(*host, chan<- listen.Change) {
 	return func(_ *host, changes chan<- listen.Change) {
-		changes <- listen.Change{Opened: true, Time: time.Now(), Transport: registry.UDP, Port: 40000, Socket: socket}
+		changes <- listen.Change{Opened: true, Time: time.Now(), Transport: registry.UDP, Port: 40000, Socket: socket, Asked: listen.Yes}
 	}
 }
 

@@ -39,21 +39,24 @@ type tally struct {
 }
 
 // quiet reports whether a listener that opens is nothing to speak of before an
-// audit has seen it: a datagram socket that the policy allows, on a port of the
-// range for automatic binds. Resolvers open one for each question.
-func quiet(l Listener) bool {
+// audit has seen it: a datagram socket on a port of the range for automatic
+// binds, that the policy allows or that may be a client's. Resolvers open one for
+// each question.
+func quiet(l Listener, asked listen.Answer) bool {
 	datagram := l.Transport == registry.UDP.String() || l.Transport == registry.UDPLite.String()
-	return datagram && l.Verdict == policy.Allow.String() && l.Ephemeral != nil && *l.Ephemeral
+	return datagram && l.Ephemeral != nil && *l.Ephemeral && (l.Verdict == policy.Allow.String() || asked != listen.Yes)
+}
+
+// overhear remembers that a socket is open of which nothing is to be said.
+func (s live) overhear(l Listener, key socketKey, at time.Time) {
+	s[key] = sudden{id: l.ID, at: at, quiet: true}
 }
 
 // open adds a listener that a change opened to what is remembered, and returns
 // what to report. One that is remembered already was started anew or has one
 // more address: that is for the audit to say.
 func (s live) open(tracks map[string]track, l Listener, key socketKey, at time.Time) []change {
-	s[key] = sudden{id: l.ID, at: at, quiet: quiet(l)}
-	if s[key].quiet {
-		return nil
-	}
+	s[key] = sudden{id: l.ID, at: at}
 	if _, known := tracks[l.ID]; known {
 		return nil
 	}

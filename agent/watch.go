@@ -91,8 +91,8 @@ type watcher struct {
 	tracks  map[string]track
 	seen    uint64 // generation of the last snapshot
 	live    live
-	opened  map[socketKey]arrival  // what opened since the last audit
-	since   map[string]time.Time // first sight of each listener, by id
+	opened  map[socketKey]arrival // what opened since the last audit
+	since   map[string]time.Time  // first sight of each listener, by id
 	lost    uint64
 	failure string
 
@@ -200,11 +200,14 @@ func (w *watcher) follow(c listen.Change) {
 	}
 	classified := w.by.classify(s)
 	l := listener(classified, w.Policy.Decide(classified.facts), c.Time)
-	if w.note(w.live.open(w.tracks, l, key, at)); !quiet(l) {
-		w.opened[key], w.changed = arrival{l, s}, true
-		if _, known := w.since[l.ID]; !known {
-			w.since[l.ID] = at
-		}
+	if quiet(l, c.Asked) {
+		w.live.overhear(l, key, at)
+		return
+	}
+	w.note(w.live.open(w.tracks, l, key, at))
+	w.opened[key], w.changed = arrival{l, s}, true
+	if _, known := w.since[l.ID]; !known {
+		w.since[l.ID] = at
 	}
 }
 

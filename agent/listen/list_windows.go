@@ -17,6 +17,7 @@ type windowsLister struct {
 	rules     ruleCache
 	processes map[uint32]Owner  // by pid, of the audit before
 	accounts  map[string]string // by SID, as they were first looked up
+	services  serviceTable      // of the audit before
 }
 
 // tablesSource and servicesSource name what was asked, in coverage records.
@@ -54,7 +55,7 @@ func (l *windowsLister) list(ctx context.Context) (Snapshot, error) {
 	a.snapshot.Sockets = socketsOfRows(rows, a.owner)
 	a.snapshot.Namespaces = []Namespace{ns}
 	a.countGaps()
-	l.processes = a.seen
+	l.processes, l.services = a.seen, a.services
 	return a.snapshot, ctx.Err()
 }
 

@@ -10,7 +10,7 @@ func open(o Options) (*Lister, error) {
 		return nil, fmt.Errorf("owners cannot be found by %s on this system: use auto or gopsutil", o.Way)
 	}
 	l := &windowsLister{processes: map[uint32]Owner{}, accounts: map[string]string{}}
-	return &Lister{list: l.list, close: func() error { return nil }}, nil
+	return &Lister{list: l.list, admit: l.admit, close: func() error { return nil }}, nil
 }
 
 // crossCheckAlone returns nil: there is one view only.

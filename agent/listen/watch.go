@@ -6,11 +6,10 @@ import (
 	"os"
 	"time"
 
-	"github.com/portaudit/portaudit/agent/listen/trace"
 	"github.com/portaudit/portaudit/registry"
 )
 
-// Change is a socket that began or ceased to listen, as the kernel told at that
+// Change is a socket that began or ceased to listen, as the system told at that
 // moment. What listens is for a snapshot to say; a change comes before it, and
 // may be all that is ever known of a socket that lived for less than the time
 // between two of them.
@@ -22,15 +21,20 @@ type Change struct {
 	// Socket tells one socket from another of the same transport, in both
 	// changes of it. It is not that of another socket soon.
 	Socket uint64
+	// Asked says of a datagram socket whether its program asked to be bound, as
+	// servers do; a client is given a port with its first message.
+	Asked Answer
 
-	record trace.Record
+	record told
 }
 
 // Watcher waits for changes. Next is for one goroutine; others may call Lost,
 // and Close, meanwhile.
 type Watcher struct {
-	tracer *trace.Tracer
-	boot   time.Time
+	text  string
+	next  func() (Change, error)
+	lost  func() uint64
+	close func() error
 }
 
 // WatchOptions say what is watched.
@@ -45,19 +49,7 @@ type WatchOptions struct {
 func Watch(o WatchOptions) (*Watcher, error) { return watch(o) }
 
 // Next waits for the next change. It returns os.ErrClosed after Close.
-func (w *Watcher) Next() (Change, error) {
-	var c Change
-	if err := w.tracer.Read(&c.record); err != nil {
-		return Change{}, err
-	}
-	r := &c.record
-	c.Opened, c.Time, c.Port = r.Kind == trace.Opened, w.boot.Add(r.Time), registry.Port(r.Local.Port())
-	c.Transport, c.Socket = transportOf(r.Protocol), r.Cookie
-	if c.Transport == registry.TCP { // a cookie is given to one when somebody asks for it
-		c.Socket = r.Inode
-	}
-	return c, nil
-}
+func (w *Watcher) Next() (Change, error) { return w.next() }
 
 // Send sends each change to changes until the watch or the context ends, and then
 // closes changes. The error says why a watch ended that nobody ended.
@@ -79,30 +71,14 @@ func (w *Watcher) Send(ctx context.Context, changes chan<- Change) error {
 	}
 }
 
-// transportOf returns the transport of an IP protocol, of those that are traced.
-func transportOf(protocol uint16) registry.Transport {
-	switch protocol {
-	case 17:
-		return registry.UDP
-	case 136:
-		return registry.UDPLite
-	}
-	return registry.TCP
-}
-
 // Lost returns how many changes were lost so far because nobody waited for them.
-func (w *Watcher) Lost() uint64 { return w.tracer.Lost() }
+func (w *Watcher) Lost() uint64 { return w.lost() }
 
-// Missing says what is not watched and why, "" if nothing: TCP always is.
-func (w *Watcher) Missing() string {
-	if err := w.tracer.UDP(); err != nil {
-		return err.Error()
-	}
-	return ""
-}
+// Text says what is watched and how, and what is not and why.
+func (w *Watcher) Text() string { return w.text }
 
 // Close ends the watch.
-func (w *Watcher) Close() error { return w.tracer.Close() }
+func (w *Watcher) Close() error { return w.close() }
 
 // Admit makes a socket of a change that opened one, with everything that is
 // known of it at this moment. ok is false where this Lister cannot tell of it.

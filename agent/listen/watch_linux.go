@@ -12,6 +12,7 @@ import (
 	"github.com/portaudit/portaudit/agent/listen/sockdiag"
 	"github.com/portaudit/portaudit/agent/listen/trace"
 	"github.com/portaudit/portaudit/agent/listen/walk"
+	"github.com/portaudit/portaudit/registry"
 )
 
 func watch(o WatchOptions) (*Watcher, error) {
@@ -32,7 +33,43 @@ func watch(o WatchOptions) (*Watcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w%s", err, remedyBPF(err))
 	}
-	return &Watcher{tracer: t, boot: boot}, nil
+	text := "TCP and UDP, by BPF programs in the kernel"
+	if err := t.UDP(); err != nil {
+		text = "TCP, by a BPF program in the kernel; not UDP: " + err.Error()
+	}
+	next := func() (Change, error) {
+		var c Change
+		if err := t.Read(&c.record); err != nil {
+			return Change{}, err
+		}
+		c.describe(boot)
+		return c, nil
+	}
+	return &Watcher{text: text, next: next, lost: t.Lost, close: t.Close}, nil
+}
+
+// told is what the kernel tells of a change.
+type told = trace.Record
+
+// describe fills in what every system tells, from what the kernel told.
+func (c *Change) describe(boot time.Time) {
+	r := &c.record
+	c.Opened, c.Time, c.Port = r.Kind == trace.Opened, boot.Add(r.Time), registry.Port(r.Local.Port())
+	c.Transport, c.Socket, c.Asked = transportOf(r.Protocol), r.Cookie, Yes
+	if c.Transport == registry.TCP { // a cookie is given to one when somebody asks for it
+		c.Socket = r.Inode
+	}
+}
+
+// transportOf returns the transport of an IP protocol, of those that are traced.
+func transportOf(protocol uint16) registry.Transport {
+	switch protocol {
+	case 17:
+		return registry.UDP
+	case 136:
+		return registry.UDPLite
+	}
+	return registry.TCP
 }
 
 // admit makes a socket of a change. The process that opened it is read if it is

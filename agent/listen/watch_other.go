@@ -1,10 +1,16 @@
-//go:build !linux
+//go:build !linux && !windows
 
 package listen
 
-import "github.com/portaudit/portaudit/agent/listen/trace"
+import (
+	"errors"
+	"fmt"
+	"runtime"
+)
+
+// told is what the system tells of a change, beside what all do: nothing.
+type told struct{}
 
 func watch(WatchOptions) (*Watcher, error) {
-	_, err := trace.Open(trace.Options{})
-	return nil, err
+	return nil, fmt.Errorf("%w on %s: nothing tells of listeners between audits", errors.ErrUnsupported, runtime.GOOS)
 }

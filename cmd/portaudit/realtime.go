@@ -41,13 +41,9 @@ func watch(ctx context.Context, mode string, admit func(listen.Change) (listen.S
 	case err != nil:
 		return agent.Realtime{Text: "not to be had, so audits are all there is: " + err.Error()}, nothing, nil
 	}
-	text := "TCP and UDP, by BPF programs in the kernel"
-	if missing := w.Missing(); missing != "" {
-		text = "TCP, by a BPF program in the kernel; not UDP: " + missing
-	}
 	changes := make(chan listen.Change, maxWaiting)
 	ended := make(chan error, 1)
 	go func() { ended <- w.Send(ctx, changes) }() // ends when the watcher is closed, or the context is done
 	stop = func() error { return errors.Join(w.Close(), <-ended) }
-	return agent.Realtime{Changes: changes, Admit: admit, Lost: w.Lost, Text: text}, stop, nil
+	return agent.Realtime{Changes: changes, Admit: admit, Lost: w.Lost, Text: w.Text()}, stop, nil
 }
