@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/portaudit/portaudit/agent/audit"
+	"github.com/portaudit/portaudit/agent/listen"
 	"github.com/portaudit/portaudit/policy"
 )
 
@@ -96,12 +97,12 @@ func diff(before map[string]track, o observation, limits Limits) (map[string]tra
 	ports := byPort(before)
 	var changes []change
 	for _, id := range slices.Sorted(maps.Keys(before)) {
-		if _, here := sightings[id]; !here {
+		if _, here := sightings[id]; !here && !o.early {
 			changes = append(changes, miss(after, id, o, limits)...)
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(sightings)) {
-		changes = append(changes, sight(after, ports, id, sightings[id], o.time, limits)...)
+		changes = append(changes, sight(after, ports, id, sightings[id], o, limits)...)
 	}
 	return after, changes
 }
@@ -284,7 +285,7 @@ func raise(t *track) []change {
 
 // sight counts an audit with the listener, and reports it when it is confirmed
 // and when it changed.
-func sight(tracks map[string]track, ports map[port][]string, id string, s sighting, now time.Time, limits Limits) []change {
+func sight(tracks map[string]track, ports map[port][]string, id string, s sighting, o observation, limits Limits) []change {
 	t, known := tracks[id]
 	if !known {
 		t = inherited(tracks, ports, s.listener)
@@ -292,11 +293,11 @@ func sight(tracks map[string]track, ports map[port][]string, id string, s sighti
 	old := t
 	firstSeen := t.Listener.FirstSeen
 	if firstSeen.IsZero() {
-		firstSeen = now
+		firstSeen = o.time
 	}
 	t.Listener = s.listener
 	t.Listener.FirstSeen = firstSeen
-	t.Addresses, t.LastSeen, t.Missed = s.addresses, now, 0
+	t.Addresses, t.LastSeen, t.Missed = s.addresses, o.time, 0
 	if s.owners {
 		t.Programs = union(t.Programs, signatures(s.listener.Owners))
 	}
@@ -306,7 +307,9 @@ func sight(tracks map[string]track, ports map[port][]string, id string, s sighti
 		t.Seen = max(t.Seen, 1) // it may have been reported before any audit saw it
 		t, changes = compare(old, t, s.owners)
 	default:
-		t.Seen++
+		if t.Seen++; o.early && !known && !quiet(s.listener, listen.Unknown) {
+			t.Seen++
+		}
 		if t.Seen >= limits.Confirm {
 			t, changes = appear(tracks, ports, t)
 		}

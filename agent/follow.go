@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"time"
@@ -19,6 +20,30 @@ type Realtime struct {
 	Lost  func() uint64
 	// Text says what is heard of, or why nothing is: a note of the coverage.
 	Text string
+	// Peek is listen.Lister.Peek: where nothing tells of changes, or nothing does any
+	// more, it is asked between two audits whether there is something new. nil: it is
+	// not.
+	Peek func(context.Context) (bool, error)
+}
+
+// Where nothing tells of changes, the host is peeked at this often, and no more
+// often than takes the given part of a core.
+const (
+	peekEvery = time.Second
+	peekShare = 1000
+)
+
+// peekAfter is how long to wait until the next peek after one that took so long,
+// with the audit that it led to.
+func peekAfter(took time.Duration) time.Duration { return max(peekEvery, peekShare*took) }
+
+// peek reports whether an audit has something new to see.
+func (l *loop) peek(ctx context.Context) bool {
+	found, err := l.Realtime.Peek(ctx)
+	if err != nil {
+		l.Logger.Debug("no look between audits", "error", err) // the next audit says what is wrong
+	}
+	return found && err == nil
 }
 
 // maxBatch is how many changes are worked on before what they came to is
@@ -50,7 +75,7 @@ func (l *loop) follow(c listen.Change) (lost bool, err error) {
 }
 
 // endedText is Realtime.Text of a watch that ended by itself.
-const endedText = "ended, so audits are all there is until portaudit is started again"
+const endedText = "ended: what opens and closes between two looks is not seen until portaudit is started again"
 
 func lostEvent(n uint64) audit.Event {
 	return audit.Event{

@@ -24,6 +24,9 @@ type observation struct {
 	// blind says that there may be more namespaces than were found.
 	read  map[string]bool
 	blind bool
+	// early says that a peek saw something new, so that what is new here was seen
+	// twice, and that it is too soon to miss anything.
+	early bool
 }
 
 // observe classifies and decides every socket of a snapshot.

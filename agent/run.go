@@ -73,6 +73,9 @@ func Run(ctx context.Context, o Options) error {
 		if err := l.audit(ctx); err != nil {
 			return err
 		}
+		if l.early {
+			l.peeking = time.Since(l.peeked)
+		}
 		if due {
 			if err := l.crossCheck(ctx); err != nil {
 				return err
@@ -100,8 +103,20 @@ const (
 
 // wait waits until there is more to do than to follow changes.
 func (l *loop) wait(ctx context.Context, tick, cross <-chan time.Time) (step, error) {
+	l.early = false
+	var peek <-chan time.Time // never, where the system tells of changes
+	if l.Realtime.Peek != nil && l.Realtime.Changes == nil {
+		peek = time.After(peekAfter(l.peeking))
+	}
 	for {
 		select {
+		case <-peek:
+			l.peeked = time.Now()
+			if l.early = l.peek(ctx); l.early {
+				return auditNow, nil
+			}
+			l.peeking = time.Since(l.peeked)
+			peek = time.After(peekAfter(l.peeking))
 		case <-ctx.Done():
 			return stopNow, nil
 		case <-l.Reload:
@@ -150,6 +165,10 @@ type loop struct {
 	live live       // what changes told since the last audit
 	by   classifier // of the last audit's snapshot
 	lost bool       // whether changes were lost since the last audit
+
+	early   bool          // whether this audit is made for what a peek saw
+	peeked  time.Time     // when the last peek began
+	peeking time.Duration // how long it took, with the audit that it led to
 }
 
 // restAfter is after how many audits with nothing new the loop leaves what it
@@ -222,6 +241,7 @@ func (l *loop) audit(ctx context.Context) error {
 	by := newClassifier(snapshot, l.Catalog, l.Policy, false)
 	l.by = by.clone() // without the documents that it makes
 	o := observe(snapshot, by, l.Policy)
+	o.early = l.early
 	o.coverage = heard(o.coverage, l.Realtime.Text, l.lost)
 	events := l.coverage(o.coverage)
 	tracks, changes := diff(l.state.Tracks, o, l.Limits)

@@ -106,7 +106,7 @@ func open(o Options) (*Lister, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Lister{list: e.list, cross: e.crossCheck, admit: e.admit, close: e.close}, nil
+	return &Lister{list: e.list, cross: e.crossCheck, admit: e.admit, peek: e.peek, close: e.close}, nil
 }
 
 // openEngine prepares an engine that reads the procfs at root.

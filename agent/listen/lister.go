@@ -66,6 +66,7 @@ type Lister struct {
 	list  func(context.Context) (Snapshot, error)
 	cross func(context.Context, CrossOptions) (CrossReport, error) // nil: this way has one view only
 	admit func(Change) (Socket, bool)                              // nil: this way tells of snapshots alone
+	peek  func(context.Context) (bool, error)                      // nil: there is nothing cheaper than to enumerate
 	close func() error
 }
 
@@ -97,6 +98,21 @@ func (l *Lister) CrossCheck(ctx context.Context, o CrossOptions) (CrossReport, e
 	}
 	return l.cross(ctx, o)
 }
+
+// Peek reports whether something listens that the last enumeration did not see.
+// It costs less than that, and sees less: an error, or false, says nothing of what
+// an enumeration would find.
+func (l *Lister) Peek(ctx context.Context) (bool, error) {
+	if l.peek == nil {
+		return false, errNoPeek
+	}
+	return l.peek(ctx)
+}
+
+// CanPeek reports whether Peek ever tells anything.
+func (l *Lister) CanPeek() bool { return l.peek != nil }
+
+var errNoPeek = errors.New("nothing is cheaper here than to enumerate")
 
 var errOneView = errors.New("sockets show in one way only on this system, or with this source: there is nothing to compare")
 

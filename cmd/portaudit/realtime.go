@@ -27,9 +27,9 @@ func checkRealtime(mode string) error {
 // in the kernel's buffer: it may be writing an audit of ten thousand listeners.
 const maxWaiting = 4096
 
-// watch lets the kernel tell of listeners between audits, as the mode says. stop
+// watch lets the system tell of listeners between audits, as the mode says. stop
 // ends that; it is never nil.
-func watch(ctx context.Context, mode string, admit func(listen.Change) (listen.Socket, bool)) (r agent.Realtime, stop func() error, err error) {
+func watch(ctx context.Context, mode string, sockets *listen.Lister) (r agent.Realtime, stop func() error, err error) {
 	nothing := func() error { return nil }
 	if mode == "off" {
 		return agent.Realtime{Text: "off, as asked for: what opens and closes between two audits is not seen"}, nothing, nil
@@ -38,12 +38,21 @@ func watch(ctx context.Context, mode string, admit func(listen.Change) (listen.S
 	switch {
 	case err != nil && mode == "on":
 		return r, nothing, fmt.Errorf("realtime is on: %w", err)
+	case err != nil && sockets.CanPeek():
+		return agent.Realtime{
+			Peek: sockets.Peek,
+			Text: "the tables of TCP and UDP are looked at every second, and what opens and closes in between is not seen: " + err.Error(),
+		}, nothing, nil
 	case err != nil:
-		return agent.Realtime{Text: "not to be had, so audits are all there is: " + err.Error()}, nothing, nil
+		return agent.Realtime{Text: "audits are all there is, and what opens and closes between two of them is not seen: " + err.Error()}, nothing, nil
 	}
 	changes := make(chan listen.Change, maxWaiting)
 	ended := make(chan error, 1)
 	go func() { ended <- w.Send(ctx, changes) }() // ends when the watcher is closed, or the context is done
 	stop = func() error { return errors.Join(w.Close(), <-ended) }
-	return agent.Realtime{Changes: changes, Admit: admit, Lost: w.Lost, Text: w.Text()}, stop, nil
+	r = agent.Realtime{Changes: changes, Admit: sockets.Admit, Lost: w.Lost, Text: w.Text()}
+	if sockets.CanPeek() {
+		r.Peek = sockets.Peek
+	}
+	return r, stop, nil
 }

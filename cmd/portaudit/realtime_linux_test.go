@@ -6,15 +6,22 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/portaudit/portaudit/agent/listen"
 )
 
 // TestWatchByMode asks for each mode without the rights for it.
 func TestWatchByMode(t *testing.T) {
 	tests := []struct{ mode, text, err string }{
-		{"auto", "not to be had, so audits are all there is: this process lacks CAP_BPF and CAP_PERFMON", ""},
+		{"auto", "the tables of TCP and UDP are looked at every second, and what opens and closes in between is not seen: this process lacks CAP_BPF and CAP_PERFMON", ""},
 		{"off", "off, as asked for", ""},
 		{"on", "", "realtime is on: this process lacks CAP_BPF and CAP_PERFMON"},
 	}
+	sockets, err := listen.Open(listen.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sockets.Close()
 	for _, tt := range tests {
 		done := make(chan struct{})
 		go func() {
@@ -26,7 +33,7 @@ func TestWatchByMode(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			r, stop, err := watch(t.Context(), tt.mode, nil)
+			r, stop, err := watch(t.Context(), tt.mode, sockets)
 			if tt.err == "" && (err != nil || r.Changes != nil || !strings.HasPrefix(r.Text, tt.text)) {
 				t.Errorf("%s: %+v, %v; want no changes, and %q", tt.mode, r, err, tt.text)
 			}

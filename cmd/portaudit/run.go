@@ -110,7 +110,7 @@ func run(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 	// collector, which has nothing to do while nothing changes: with 12,000
 	// listeners the default of 100 takes 4 MB more (docs/performance.md).
 	debug.SetGCPercent(25)
-	realtime, unwatch, err := watch(ctx, s.realtime, sockets.Admit)
+	realtime, unwatch, err := watch(ctx, s.realtime, sockets)
 	if err != nil {
 		return failure(err)
 	}

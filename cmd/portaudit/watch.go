@@ -74,7 +74,7 @@ func runWatch(c *cobra.Command, s settings, every time.Duration, lines bool) (er
 	defer func() { err = errors.Join(err, failure(sockets.Close())) }()
 	ctx, cancel := context.WithCancel(c.Context())
 	defer cancel()
-	realtime, unwatch, err := watch(ctx, s.realtime, sockets.Admit)
+	realtime, unwatch, err := watch(ctx, s.realtime, sockets)
 	if err != nil {
 		return failure(err)
 	}
