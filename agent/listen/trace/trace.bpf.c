@@ -220,17 +220,23 @@ static __always_inline void identify(struct record *r)
 }
 
 /* reserve returns a record to be filled in, zeroed but for its path; 0 where
- * there is no room, which is counted. */
+ * there is no room, which is counted. Each branch counts for itself: made one, as
+ * the compiler would, the verifiers up to Linux 6.1 lose sight of the record. */
 static __always_inline struct record *reserve(u8 kind)
 {
-	struct record *r = bpf_ringbuf_reserve(&records, sizeof(*r), 0);
 	u32 zero = 0;
 	struct counts *c = bpf_map_lookup_elem(&counted, &zero);
+	struct record *r;
 
-	if (c)
-		__sync_fetch_and_add(r ? &c->told : &c->lost, 1);
-	if (!r)
+	if (!c)
 		return 0;
+	r = bpf_ringbuf_reserve(&records, sizeof(*r), 0);
+	if (!r) {
+		__sync_fetch_and_add(&c->lost, 1);
+		return 0;
+	}
+	asm volatile("" ::: "memory");
+	__sync_fetch_and_add(&c->told, 1);
 	__builtin_memset(r, 0, __builtin_offsetof(struct record, path));
 	r->kind = kind;
 	r->time = bpf_ktime_get_boot_ns();
