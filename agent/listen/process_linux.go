@@ -89,6 +89,13 @@ func (r *processReader) readSteady(dir int, h holding) processFacts {
 // readOnce is readSteady, of a process that may run another program meanwhile.
 func (r *processReader) readOnce(dir int, h holding) processFacts {
 	raced := processFacts{owner: Owner{How: Raced, PID: int(h.pid)}}
+	// The arguments first: execve(2) gives the process its new file, then its name,
+	// then its arguments (begin_new_exec in fs/exec.c), so that behind arguments the
+	// name is of the same program.
+	var arguments []string
+	if b, err := r.file(dir, "cmdline\x00"); err == nil {
+		arguments = parseCommandLine(b)
+	}
 	b, err := r.file(dir, "stat\x00")
 	if err != nil {
 		return raced
@@ -100,7 +107,7 @@ func (r *processReader) readOnce(dir int, h holding) processFacts {
 	if h.start != 0 && s.start != h.start || h.start == 0 && !r.holdsNow(dir, h) {
 		return raced
 	}
-	p := processFacts{owner: Owner{How: Process, PID: int(h.pid), Parent: s.parent, Command: s.command, Start: s.start}}
+	p := processFacts{owner: Owner{How: Process, PID: int(h.pid), Parent: s.parent, Command: s.command, Arguments: arguments, Start: s.start}}
 	r.readStatus(dir, &p)
 	r.readRest(dir, &p)
 	if err := r.readExecutable(dir, &p); errors.Is(err, unix.ESRCH) || errors.Is(err, fs.ErrNotExist) && !s.kernelThread {
@@ -156,9 +163,6 @@ func (r *processReader) readStatus(dir int, p *processFacts) {
 
 // readRest reads the files that a kernel may lack or a process may hide.
 func (r *processReader) readRest(dir int, p *processFacts) {
-	if b, err := r.file(dir, "cmdline\x00"); err == nil {
-		p.owner.Arguments = parseCommandLine(b)
-	}
 	if b, err := r.file(dir, "cgroup\x00"); err == nil {
 		c := parseCgroup(b)
 		p.owner.Cgroup, p.owner.Unit, p.owner.Container = c.path, c.unit, c.container
