@@ -39,7 +39,7 @@ type Watcher struct {
 
 // WatchOptions say what is watched.
 type WatchOptions struct {
-	// Ignored is a process that is not told of, 0: none. A daemon that binds
+	// Ignored is a process whose openings are not told of, 0: none. A daemon that binds
 	// every port to find hidden ones is one.
 	Ignored int
 }

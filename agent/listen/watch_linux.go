@@ -55,10 +55,7 @@ type told = trace.Record
 func (c *Change) describe(boot time.Time) {
 	r := &c.record
 	c.Opened, c.Time, c.Port = r.Kind == trace.Opened, boot.Add(r.Time), registry.Port(r.Local.Port())
-	c.Transport, c.Socket, c.Asked = transportOf(r.Protocol), r.Cookie, Yes
-	if c.Transport == registry.TCP { // a cookie is given to one when somebody asks for it
-		c.Socket = r.Inode
-	}
+	c.Transport, c.Socket, c.Asked = transportOf(r.Protocol), r.Socket, Yes
 }
 
 // transportOf returns the transport of an IP protocol, of those that are traced.

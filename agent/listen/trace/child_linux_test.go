@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strconv"
@@ -17,7 +18,8 @@ import (
 
 // childMode makes the test binary a process that opens and closes sockets, and
 // writes down what it did: "tcp 1000 200" opens a thousand TCP listeners at two
-// hundred a second, each closed at once.
+// hundred a second, each closed at once. "hold" opens one, writes the descriptor's
+// number and waits for the end of its input.
 const childMode = "PORTAUDIT_TEST_TRACE"
 
 func TestMain(m *testing.M) {
@@ -25,10 +27,28 @@ func TestMain(m *testing.M) {
 	if mode == "" {
 		os.Exit(m.Run())
 	}
-	if err := openAndClose(strings.Fields(mode)); err != nil {
+	do := func() error { return openAndClose(strings.Fields(mode)) }
+	if mode == "hold" {
+		do = hold
+	}
+	if err := do(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+// hold opens a listener and keeps it.
+func hold() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	if err := unix.Listen(fd, 1); err != nil { // on a port that the kernel chooses
+		return err
+	}
+	fmt.Println(fd)
+	_, err = io.Copy(io.Discard, os.Stdin)
+	return err
 }
 
 // witness is what a child writes down of one socket.

@@ -16,7 +16,8 @@ type heard struct {
 	at time.Duration // since boot
 }
 
-// listenTo collects what a tracer tells of one process while do runs.
+// listenTo collects what a tracer tells of one process's sockets while do runs:
+// who walks over descriptors meanwhile may be the one that closes them.
 func listenTo(t *testing.T, tr *Tracer, do func() (pid int)) []heard {
 	t.Helper()
 	all := make(chan []heard)
@@ -41,7 +42,13 @@ func listenTo(t *testing.T, tr *Tracer, do func() (pid int)) []heard {
 	if err := tr.Flush(); err != nil {
 		t.Error(err)
 	}
-	return slices.DeleteFunc(<-all, func(h heard) bool { return int(h.PID) != pid })
+	own := map[uint64]bool{}
+	return slices.DeleteFunc(<-all, func(h heard) bool {
+		if h.Kind == Opened {
+			own[h.Socket] = int(h.PID) == pid
+		}
+		return !own[h.Socket]
+	})
 }
 
 // shortLived opens sockets in a child and returns what was heard of it and what

@@ -48,7 +48,9 @@ type Record struct {
 	Kind Kind
 	Time time.Duration // since boot (CLOCK_BOOTTIME)
 
-	// Of the socket.
+	// Of the socket. Socket is the same in both records of one, and of no other
+	// meanwhile.
+	Socket      uint64
 	Cookie      uint64
 	Inode       uint64
 	SpaceCookie uint64 // of its network namespace
@@ -78,7 +80,8 @@ type Record struct {
 
 // The form of struct record in trace.bpf.c.
 const (
-	recordSize = 152 + maxNames*nameSize
+	recordSize = pathAt + maxNames*nameSize
+	pathAt     = 160
 	maxNames   = 12
 	nameSize   = 64
 )
@@ -97,7 +100,7 @@ func decode(b []byte, r *Record) error {
 		Start: n.Uint64(b[64:]), Capabilities: n.Uint64(b[72:]), Cgroup: n.Uint64(b[80:]), Executable: n.Uint64(b[88:]),
 		ExeDevice: n.Uint32(b[96:]), PID: int32(n.Uint32(b[104:])), InitialPID: int32(n.Uint32(b[108:])),
 		ParentPID: int32(n.Uint32(b[112:])), PIDSpace: n.Uint32(b[116:]), UserSpace: n.Uint32(b[120:]), UID: n.Uint32(b[124:]),
-		Command: text(b[136:152]),
+		Command: text(b[136:152]), Socket: n.Uint64(b[152:]),
 	}
 	if r.Kind != Opened && r.Kind != Closed {
 		return fmt.Errorf("%v is no kind of record", r.Kind)
@@ -109,7 +112,7 @@ func decode(b []byte, r *Record) error {
 	r.Local = netip.AddrPortFrom(address, n.Uint16(b[44:]))
 	if r.Executable != 0 {
 		r.Deleted = n.Uint32(b[100:]) == 0
-		r.Path, r.Cut = path(b[152:recordSize], n.Uint32(b[128:]))
+		r.Path, r.Cut = path(b[pathAt:recordSize], n.Uint32(b[128:]))
 	}
 	return nil
 }

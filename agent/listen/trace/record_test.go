@@ -36,6 +36,7 @@ func rawRecord(change func(b []byte)) []byte {
 	}
 	n.PutUint32(b[128:], 4)
 	copy(b[136:], "sshd\x00rest")
+	n.PutUint64(b[152:], 26)
 	setNames(b, "sshd", "", "sbin")
 	if change != nil {
 		change(b)
@@ -44,15 +45,15 @@ func rawRecord(change func(b []byte)) []byte {
 }
 
 func setNames(b []byte, names ...string) {
-	clear(b[152:])
+	clear(b[pathAt:])
 	for i, name := range names {
-		copy(b[152+i*nameSize:], name)
+		copy(b[pathAt+i*nameSize:], name)
 	}
 }
 
 func TestDecode(t *testing.T) {
 	plain := Record{
-		Kind: Opened, Time: time.Second, Cookie: 11, Inode: 12, SpaceCookie: 13, Namespace: 14, Device: 15, Protocol: 6,
+		Kind: Opened, Time: time.Second, Socket: 26, Cookie: 11, Inode: 12, SpaceCookie: 13, Namespace: 14, Device: 15, Protocol: 6,
 		Local: netip.MustParseAddrPort("192.0.2.1:80"), V6Only: No, Start: 16, Capabilities: 17, Cgroup: 18, Executable: 19, ExeDevice: 8<<20 | 1,
 		PID: 20, InitialPID: 21, ParentPID: 22, PIDSpace: 23, UserSpace: 24, UID: 25, Path: "/sbin/sshd", Command: "sshd",
 	}

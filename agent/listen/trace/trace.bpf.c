@@ -74,6 +74,7 @@ struct record {
 	u32 whole; /* the path reaches the root after so many names but one; 0: it does not */
 	u32 unused;
 	char comm[16];
+	u64 socket; /* the same in both records of a socket, and not of another one meanwhile */
 	char path[NAMES][NAME]; /* the names of the path, the last one first; "" says nothing */
 };
 
@@ -116,7 +117,7 @@ struct {
 } bound SEC(".maps");
 
 const volatile u32 own_pidns; /* inode of the reader's pid namespace */
-const volatile s32 ignored;   /* process that is not told of, as that numbers it; 0: none */
+const volatile s32 ignored;   /* process whose sockets are not told of, as that numbers it; 0: none */
 
 static __always_inline s32 number(struct pid *pid, u32 level)
 {
@@ -143,7 +144,7 @@ static __always_inline void numbers(struct record *r, struct pid *pid)
 	}
 }
 
-/* is_ignored says whether the process is the one that is not told of. */
+/* is_ignored says whether the process is the one whose sockets are not told of. */
 static __always_inline int is_ignored(void)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
@@ -248,6 +249,7 @@ static __always_inline void describe(struct record *r, const struct sock *sk)
 	struct socket *socket = BPF_CORE_READ(sk, sk_socket);
 	struct net *net = BPF_CORE_READ(sk, __sk_common.skc_net.net);
 
+	r->socket = (u64)sk; /* a cookie is given when somebody asks for it, and the inode may be gone at the end */
 	r->cookie = BPF_CORE_READ(sk, __sk_common.skc_cookie.counter);
 	if (socket)
 		r->inode = BPF_CORE_READ((struct socket_alloc *)socket, vfs_inode.i_ino);
@@ -279,7 +281,11 @@ int BPF_PROG(state, const struct sock *sk, int before, int now)
 	 * one that goes from LISTEN to CLOSE has ceased to listen. */
 	if (now != TCP_LISTEN && !(before == TCP_LISTEN && now == TCP_CLOSE))
 		return 0;
-	if (BPF_CORE_READ(sk, sk_protocol) != IPPROTO_TCP || is_ignored())
+	if (BPF_CORE_READ(sk, sk_protocol) != IPPROTO_TCP)
+		return 0;
+	/* Another one's socket ends in the reader's hands where the reader was just
+	 * looking at it: an iterator over files holds each for a moment. */
+	if (now == TCP_LISTEN && is_ignored())
 		return 0;
 	r = reserve(now == TCP_LISTEN ? OPENED : CLOSED);
 	if (!r)
@@ -317,6 +323,7 @@ static __always_inline void describe_context(struct record *r, struct sock_conte
 	struct task_struct *task = (void *)bpf_get_current_task();
 	struct net *net = BPF_CORE_READ(task, nsproxy, net_ns);
 
+	r->socket = cookie;
 	r->cookie = cookie;
 	r->netns_cookie = bpf_get_netns_cookie(ctx);
 	if (!bpf_core_field_exists(net->net_cookie) || BPF_CORE_READ(net, net_cookie) == r->netns_cookie)

@@ -33,8 +33,10 @@ type Options struct {
 	// Cgroup is the directory of the control group of whose processes UDP is
 	// traced: the root of the unified hierarchy for all of the host.
 	Cgroup string
-	// Ignored is a process that is not told of, as the pid namespace of this
-	// process numbers it; 0: none.
+	// Ignored is a process whose sockets are not told of when they open, as the
+	// pid namespace of this process numbers it; 0: none. What it closes is told:
+	// it may be the last to hold another one's socket, as who walks over the
+	// descriptors of all is for a moment.
 	Ignored int
 }
 

@@ -2,6 +2,7 @@ package trace
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -43,8 +44,8 @@ func openTracer(t testing.TB) *Tracer {
 	return tr
 }
 
-// next returns the next record about the port, within a second.
-func next(t testing.TB, tr *Tracer, port uint16) Record {
+// next returns the next record about a port, within a second.
+func next(t testing.TB, tr *Tracer, protocol, port uint16) Record {
 	t.Helper()
 	tr.SetDeadline(time.Now().Add(time.Second))
 	for {
@@ -52,7 +53,7 @@ func next(t testing.TB, tr *Tracer, port uint16) Record {
 		if err := tr.Read(&r); err != nil {
 			t.Fatalf("port %d: %v", port, err)
 		}
-		if r.Local.Port() == port {
+		if r.Protocol == protocol && r.Local.Port() == port {
 			return r
 		}
 	}
@@ -71,7 +72,7 @@ func TestTCP(t *testing.T) {
 			continue
 		}
 		want := l.Addr().(*net.TCPAddr).AddrPort()
-		r := next(t, tr, want.Port())
+		r := next(t, tr, unix.IPPROTO_TCP, want.Port())
 		if r.Kind != Opened || r.Local != want || r.Protocol != unix.IPPROTO_TCP {
 			t.Errorf("%s: %+v, want it opened at %v", at, r, want)
 		}
@@ -79,8 +80,8 @@ func TestTCP(t *testing.T) {
 			t.Errorf("%s: %+v, want process %d, %s", at, r, os.Getpid(), self)
 		}
 		l.Close()
-		if r := next(t, tr, want.Port()); r.Kind != Closed || r.Local != want {
-			t.Errorf("%s: %+v, want it closed", at, r)
+		if end := next(t, tr, unix.IPPROTO_TCP, want.Port()); end.Kind != Closed || end.Local != want || end.Socket != r.Socket || end.Socket == 0 {
+			t.Errorf("%s: %+v, want socket %x closed", at, end, r.Socket)
 		}
 	}
 }
@@ -97,7 +98,7 @@ func TestUDP(t *testing.T) {
 			continue
 		}
 		want := c.LocalAddr().(*net.UDPAddr).AddrPort()
-		r := next(t, tr, want.Port())
+		r := next(t, tr, unix.IPPROTO_UDP, want.Port())
 		if r.Kind != Opened || r.Local != want || r.Protocol != unix.IPPROTO_UDP || r.Cookie == 0 || r.Namespace == 0 || int(r.PID) != os.Getpid() {
 			t.Errorf("%s: %+v, want it opened at %v", at, r, want)
 		}
@@ -112,8 +113,8 @@ func TestUDP(t *testing.T) {
 		clientAt := client.LocalAddr().(*net.UDPAddr).AddrPort()
 		client.Close()
 		c.Close()
-		if r := next(t, tr, want.Port()); r.Kind != Closed {
-			t.Errorf("%s: %+v, want it closed", at, r)
+		if end := next(t, tr, unix.IPPROTO_UDP, want.Port()); end.Kind != Closed || end.Socket != r.Socket || end.Socket == 0 {
+			t.Errorf("%s: %+v, want socket %x closed", at, end, r.Socket)
 		}
 		tr.SetDeadline(time.Now().Add(50 * time.Millisecond))
 		for {
@@ -131,14 +132,25 @@ func TestUDP(t *testing.T) {
 	}
 }
 
-// TestIgnored: a process that is not told of opens what it likes.
-func TestIgnored(t *testing.T) {
+// openDeaf returns a tracer that is told nothing of what this process opens.
+func openDeaf(t *testing.T) *Tracer {
+	t.Helper()
 	needRoot(t)
 	tr, err := Open(Options{Ignored: os.Getpid(), Cgroup: cgroup()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tr.Close()
+	t.Cleanup(func() {
+		if err := tr.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return tr
+}
+
+// TestIgnored: a process that is not told of opens what it likes.
+func TestIgnored(t *testing.T) {
+	tr := openDeaf(t)
 	list := listenTo(t, tr, func() int {
 		l, err := net.Listen("tcp4", "127.0.0.1:0")
 		if err != nil {
@@ -157,5 +169,49 @@ func TestIgnored(t *testing.T) {
 	}
 	if list, _ := shortLived(t, tr, "tcp 1 0", 0); len(list) != 2 {
 		t.Errorf("of another process %+v is told, want two records", list)
+	}
+}
+
+// TestLastHolder: a socket ends in the hands of a process that is not told of,
+// as it does where that was walking over descriptors when its owner closed it.
+func TestLastHolder(t *testing.T) {
+	tr := openDeaf(t)
+	var child int
+	list := listenTo(t, tr, func() int {
+		cmd := startChild(t, "hold", 0)
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		child = cmd.Process.Pid
+		var theirs int
+		if _, err := fmt.Fscan(out, &theirs); err != nil {
+			t.Fatal(err)
+		}
+		pidfd, err := unix.PidfdOpen(child, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(pidfd)
+		ours, err := unix.PidfdGetfd(pidfd, theirs, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in.Close()
+		if err := cmd.Wait(); err != nil {
+			t.Error(err)
+		}
+		unix.Close(ours)
+		return child
+	})
+	if len(list) != 2 || list[0].Kind != Opened || list[1].Kind != Closed || int(list[0].PID) != child || int(list[1].PID) != os.Getpid() {
+		t.Errorf("%+v is told, want that %d opened and %d closed", list, child, os.Getpid())
 	}
 }
