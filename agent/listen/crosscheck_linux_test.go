@@ -32,6 +32,7 @@ func TestCrossCheckAgrees(t *testing.T) {
 // TestCrossCheckHasEveryView: what was chosen for speed leaves no view out.
 func TestCrossCheckHasEveryView(t *testing.T) {
 	needRoot(t)
+	needTypes(t)
 	if err := walk.Permitted(); err != nil {
 		t.Skip(err)
 	}

@@ -1,6 +1,8 @@
 package listen
 
 import (
+	"errors"
+	"io/fs"
 	"net"
 	"os"
 	"slices"
@@ -16,6 +18,9 @@ func openTest(t testing.TB, o Options) *engine {
 	t.Helper()
 	o.Beat = time.Hour
 	e, err := openEngine(o, procRoot)
+	if o.Way == BPF && err != nil {
+		needTypes(t)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,6 +30,15 @@ func openTest(t testing.TB, o Options) *engine {
 		}
 	})
 	return e
+}
+
+// needTypes skips a test on a kernel that does not describe its types, which no
+// program of ours loads into.
+func needTypes(t testing.TB) {
+	t.Helper()
+	if _, err := os.Stat("/sys/kernel/btf/vmlinux"); errors.Is(err, fs.ErrNotExist) {
+		t.Skip("this kernel has no BTF")
+	}
 }
 
 func snapshotOf(t testing.TB, e *engine) Snapshot {

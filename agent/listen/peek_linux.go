@@ -2,6 +2,7 @@ package listen
 
 import (
 	"context"
+	"slices"
 
 	"github.com/portaudit/portaudit/agent/listen/sockdiag"
 	"github.com/portaudit/portaudit/registry"
@@ -13,22 +14,15 @@ import (
 // not count.
 func (e *engine) peek(ctx context.Context) (bool, error) {
 	for _, s := range e.spaces {
-		if s.conn == nil {
+		if s.conn == nil && !s.own {
 			continue // only a process of it shows it, in a table that is slow to read
 		}
 		for i, q := range e.queries {
-			if e.sources[i] != byDiag || q.transport != registry.TCP && q.transport != registry.UDP {
+			if q.transport != registry.TCP && q.transport != registry.UDP {
 				continue
 			}
-			rows, err := s.conn.Dump(q.Query, e.rows[:0])
-			e.rows = rows
-			if err != nil {
-				return false, err
-			}
-			for i := range rows {
-				if s.unknown(&rows[i], q.transport) {
-					return true, nil
-				}
+			if found, err := e.peekAt(s, i); found || err != nil {
+				return found, err
 			}
 			if err := ctx.Err(); err != nil {
 				return false, err
@@ -36,6 +30,29 @@ func (e *engine) peek(ctx context.Context) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+// peekAt is peek, of one kind of socket of one namespace.
+func (e *engine) peekAt(s *space, i int) (bool, error) {
+	q := e.queries[i]
+	switch e.sources[i] {
+	case byNone:
+		return false, nil
+	case byTable:
+		_, rows, err := e.tableRows(s, q)
+		return slices.ContainsFunc(rows, func(t tableRow) bool {
+			r := t.row(q)
+			return s.unknown(&r, q.transport)
+		}), err
+	}
+	rows, err := s.conn.Dump(q.Query, e.rows[:0])
+	e.rows = rows
+	for i := range rows {
+		if err == nil && s.unknown(&rows[i], q.transport) {
+			return true, nil
+		}
+	}
+	return false, err
 }
 
 // unknown reports whether a row is of a listener that was not there before.

@@ -1,6 +1,7 @@
 package listen
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -45,9 +46,10 @@ func rawListener(t *testing.T, creator int) (fd int, inode uint64) {
 	return fd, s.Ino
 }
 
-// register makes a descriptor the only registered file of a new io_uring.
+// register moves a descriptor into a new io_uring, as its only registered file.
 func register(t *testing.T, fd int) {
 	t.Helper()
+	defer unix.Close(fd)
 	const registerFiles = 2 // IORING_REGISTER_FILES in include/uapi/linux/io_uring.h
 	var params [120]byte    // struct io_uring_params
 	ring, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, 1, uintptr(unsafe.Pointer(&params)), 0)
@@ -59,9 +61,16 @@ func register(t *testing.T, fd int) {
 	if _, _, errno := unix.Syscall6(unix.SYS_IO_URING_REGISTER, ring, registerFiles, uintptr(unsafe.Pointer(&files)), 1, 0, 0); errno != 0 {
 		t.Fatal(errno)
 	}
+	told, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", ring))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(told), "socket:[") {
+		t.Skip("this kernel does not tell which sockets an io_uring holds (fs/io_uring.c had their names alone)")
+	}
 }
 
-// send puts a descriptor into a message that nobody receives.
+// send moves a descriptor into a message that nobody receives.
 func send(t *testing.T, fd int) {
 	t.Helper()
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
@@ -72,6 +81,7 @@ func send(t *testing.T, fd int) {
 	if err := unix.Sendmsg(pair[0], []byte{0}, unix.UnixRights(fd), nil, 0); err != nil {
 		t.Fatal(err)
 	}
+	unix.Close(fd)
 }
 
 // strayOf enumerates until the socket has been without a descriptor for long
@@ -120,7 +130,6 @@ func TestStray(t *testing.T) {
 		t.Run(tt.reason, func(t *testing.T) {
 			fd, inode := rawListener(t, tt.creator)
 			tt.keep(t, fd)
-			unix.Close(fd)
 			for way, want := range map[Way]How{BPF: tt.how, Proc: tt.proc} {
 				got, owners := strayOf(t, openTest(t, Options{Way: way}), inode)
 				if tt.ring {
@@ -151,13 +160,17 @@ func TestRingIsClosed(t *testing.T) {
 	if err := unix.Sendmsg(pair[0], []byte{0}, unix.UnixRights(fd), nil, 0); err != nil {
 		t.Fatal(err)
 	}
+	told := false
 	t.Run("in the ring", func(t *testing.T) { // its end closes the ring
 		register(t, fd)
-		unix.Close(fd)
+		told = true
 		if _, owners := strayOf(t, e, inode); len(owners) != 1 || owners[0].How != Ring {
 			t.Errorf("the owners are %+v, want an io_uring", owners)
 		}
 	})
+	if !told {
+		t.SkipNow()
+	}
 	for range 20 { // the kernel frees a ring a moment after it was closed
 		if s, _ := strayOf(t, e, inode); len(s.rings) == 0 {
 			return

@@ -241,15 +241,21 @@ func (e *engine) readTable(s *space, q query) (fresh bool) {
 		e.incomplete(s, path, err)
 		return false
 	}
-	for _, t := range rows {
-		r := sockdiag.Row{
-			Family: q.Family, Protocol: q.Protocol, LocalPort: uint16(t.port), UID: t.uid,
-			Inode: uint32(t.inode), Cookie: fromTable | t.inode,
-		}
-		copy(r.Local[:], t.address.AsSlice())
+	for i := range rows {
+		r := rows[i].row(q)
 		fresh = e.see(s, &r, q.transport) || fresh
 	}
 	return fresh
+}
+
+// row returns what the table tells as sock_diag would.
+func (t *tableRow) row(q query) sockdiag.Row {
+	r := sockdiag.Row{
+		Family: q.Family, Protocol: q.Protocol, LocalPort: uint16(t.port), UID: t.uid,
+		Inode: uint32(t.inode), Cookie: fromTable | t.inode,
+	}
+	copy(r.Local[:], t.address.AsSlice())
+	return r
 }
 
 // tableRows reads a table where the namespace shows it: inside it if it was

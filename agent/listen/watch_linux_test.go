@@ -21,6 +21,7 @@ func openWatcher(t *testing.T) *Watcher {
 	needRoot(t)
 	w, err := Watch(WatchOptions{})
 	if err != nil {
+		needTypes(t)
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

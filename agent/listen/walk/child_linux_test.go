@@ -181,11 +181,16 @@ func findSelf() error {
 	if err != nil {
 		return err
 	}
+	tried := 0
 	for _, kind := range []Kind{Tasks, Files} {
 		w, err := Open(kind, 2)
+		if lack := (*UnavailableError)(nil); errors.As(err, &lack) && lack.Lack != "" {
+			continue
+		}
 		if err != nil {
 			return err
 		}
+		tried++
 		var found Row
 		foreign := 0
 		err = w.Walk(context.Background(), func(r *Row) {
@@ -202,6 +207,9 @@ func findSelf() error {
 		if found.PID != int32(os.Getpid()) || found.PID == found.InitialPID || foreign > 0 {
 			return fmt.Errorf("%s: process %d is %+v, and %d others", kind, os.Getpid(), found, foreign)
 		}
+	}
+	if tried == 0 {
+		return errors.New("no kind of iterator is there")
 	}
 	return nil
 }
