@@ -53,6 +53,7 @@ func (e *engine) choose() error {
 		}
 		return nil
 	}
+	walk.RemoveLimit() // now: later this process may have given up the right
 	// Loading takes as long as looking at the namespaces and the tables, and
 	// needs none of it: a core of its own does it meanwhile. The goroutine ends
 	// with the loading, for which ready waits.

@@ -115,6 +115,9 @@ func run(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 		return failure(err)
 	}
 	defer func() { err = errors.Join(err, failure(unwatch())) }()
+	if err := relinquish(s); err != nil {
+		logger.Info(err.Error()) // no less is seen with them
+	}
 	reload, stop := reloads()
 	defer stop()
 	logger.Info("auditing", "interval", s.interval, "policy", p.Source, "log", s.logDir, "state", s.stateDir)

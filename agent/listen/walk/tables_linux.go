@@ -12,7 +12,6 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
-	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
 )
 
@@ -40,7 +39,7 @@ func OpenTables() (*Tables, error) {
 }
 
 func (t *Tables) load() error {
-	_ = rlimit.RemoveMemlock() // as in Walker.load
+	RemoveLimit()
 	spec, err := t.prepare()
 	if err != nil {
 		return err

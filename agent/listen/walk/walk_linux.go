@@ -88,11 +88,14 @@ func open(kind Kind, threads int, capacity uint32) (*Walker, error) {
 	return w, nil
 }
 
+// RemoveLimit lets this process load programs from now on, whatever rights it
+// keeps: kernels before 5.11 count them against RLIMIT_MEMLOCK. Where the limit
+// may not be raised, loading says so.
+func RemoveLimit() { _ = rlimit.RemoveMemlock() }
+
 // load loads the program.
 func (w *Walker) load() error {
-	// Kernels before 5.11 count maps against RLIMIT_MEMLOCK. Where the limit
-	// may not be raised, loading says so.
-	_ = rlimit.RemoveMemlock()
+	RemoveLimit()
 	spec, err := w.prepare()
 	if err != nil {
 		return err
