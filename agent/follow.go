@@ -67,9 +67,10 @@ func (l *loop) follow(c listen.Change) (lost bool, err error) {
 	for i, c := range changes {
 		events[i] = event(c)
 	}
-	if n := l.Realtime.Lost(); n > l.state.Tally.Lost {
-		events = append(events, lostEvent(n-l.state.Tally.Lost))
-		l.state.Tally.Lost, l.lost, lost = n, true, true
+	if n := l.Realtime.Lost() - l.losses; n > 0 {
+		events = append(events, lostEvent(n))
+		l.state.Tally.Lost += n
+		l.losses, l.lost, lost = l.losses+n, true, true
 	}
 	return lost, l.append(events) // the next audit saves the state; until then the log accounts for it
 }

@@ -144,7 +144,7 @@ func TestBriefListener(t *testing.T) {
 				t.Errorf("it was recorded after %v", at)
 			}
 		}
-		wantTally(t, dir, tally{Told: 2, Brief: 1})
+		wantTally(t, dir, Tally{Told: 2, Brief: 1})
 	})
 }
 
@@ -159,7 +159,15 @@ func TestLostChanges(t *testing.T) {
 		})
 		wantLogged(t, dir, "agent.started", "policy.loaded", "listener.opened", "changes.lost", "coverage.changed", "coverage.changed", "agent.stopped")
 		wantMessages(t, dir, audit.ChangesLost, "7 changes were lost")
-		wantTally(t, dir, tally{Told: 1, Lost: 7})
+		wantTally(t, dir, Tally{Told: 1, Lost: 7})
+
+		// After a restart it is counted anew, and told of.
+		lost.Store(0)
+		followFor(t, dir, allowAll, lost.Load, []told{
+			{5 * time.Second, func(h *host, changes chan<- listen.Change) { lost.Store(3); opens(2, 81, true)(h, changes) }},
+		})
+		wantMessages(t, dir, audit.ChangesLost, "7 changes were lost", "3 changes were lost")
+		wantTally(t, dir, Tally{Told: 2, Lost: 10})
 	})
 }
 
@@ -184,11 +192,11 @@ func TestUnsettledChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		followFor(t, dir, allowAll, nil, []told{{5 * time.Second, opens(1, 80, false)}, {time.Second, opens(2, 81, true)}})
-		wantTally(t, dir, tally{Told: 2, Unsettled: 1})
+		wantTally(t, dir, Tally{Told: 2, Unsettled: 1})
 	})
 }
 
-func wantTally(t *testing.T, dir string, want tally) {
+func wantTally(t *testing.T, dir string, want Tally) {
 	t.Helper()
 	s, err := readState(dir + "/state")
 	if err != nil || s.Tally != want {

@@ -30,8 +30,8 @@ type sudden struct {
 	quiet bool // nothing was said of it, and nothing will be if it closes before an audit
 }
 
-// tally counts what became of changes.
-type tally struct {
+// Tally counts what became of changes, since the state was begun.
+type Tally struct {
 	Told      uint64 `json:"told"`      // changes that were worked on
 	Brief     uint64 `json:"brief"`     // sockets that opened and closed between two audits
 	Unsettled uint64 `json:"unsettled"` // sockets that a change opened, and the audit after it did not see

@@ -166,6 +166,8 @@ type loop struct {
 	by   classifier // of the last audit's snapshot
 	lost bool       // whether changes were lost since the last audit
 
+	losses uint64 // of this watch, as far as they were counted
+
 	early   bool          // whether this audit is made for what a peek saw
 	peeked  time.Time     // when the last peek began
 	peeking time.Duration // how long it took, with the audit that it led to

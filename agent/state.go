@@ -37,7 +37,7 @@ type state struct {
 	Coverage *audit.Coverage  `json:"coverage"` // as last reported
 	// Suspects are what cross-checks found, by the id of the finding.
 	Suspects map[string]suspect `json:"suspects,omitempty"`
-	Tally    tally              `json:"changes"`
+	Tally    Tally              `json:"changes"`
 	Policy   string             `json:"policy"` // SHA-256 of the one that the listeners were decided by
 }
 

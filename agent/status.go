@@ -26,6 +26,9 @@ type Status struct {
 	Coverage  *audit.Coverage
 	Listeners int // that were reported and not closed
 	Findings  int // that were raised and not cleared
+	// Changes is what became of what was told between audits, as of the last
+	// time that the state was written.
+	Changes Tally
 	// LastAudit is the time of the last audit that the state accounts for: of a
 	// running agent at most a minute behind.
 	LastAudit time.Time
@@ -104,7 +107,7 @@ func (s *Status) readState(dir string) error {
 	if info, err := os.Stat(filepath.Join(dir, stateFile)); err == nil {
 		s.LastAudit = lastAudit(info.ModTime(), time.Now())
 	}
-	s.Coverage = state.Coverage
+	s.Coverage, s.Changes = state.Coverage, state.Tally
 	s.Findings = len(state.Suspects)
 	for _, t := range state.Tracks {
 		if t.Confirmed {

@@ -73,6 +73,7 @@ type status struct {
 	Coverage  *audit.Coverage `json:"coverage"`
 	Listeners int             `json:"listeners"`
 	Findings  int             `json:"findings"`
+	Changes   agent.Tally     `json:"changes"`
 	Log       logStatus       `json:"log"`
 	Problems  []string        `json:"problems"`
 }
@@ -97,7 +98,7 @@ func readStatus(s settings) (status, error) {
 	st := status{
 		Schema: 1, Host: audit.Visible(hostName()), Time: time.Now().UTC(), Running: running, Program: left.Version,
 		Started: known(left.Started), Stopped: left.Stopped, Policy: left.Policy, LastAudit: known(left.LastAudit),
-		Failure: left.Failure, Coverage: left.Coverage, Listeners: left.Listeners, Findings: left.Findings,
+		Failure: left.Failure, Coverage: left.Coverage, Listeners: left.Listeners, Findings: left.Findings, Changes: left.Changes,
 		Log:      logStatus{Directory: audit.Visible(s.logDir), Records: left.Records, Last: known(left.Recorded)},
 		Problems: append([]string{}, left.Problems...),
 	}
@@ -138,6 +139,9 @@ func writeStatus(w io.Writer, s screen, st status) error {
 		b.WriteString(s.wrap("", fmt.Sprintf("Last audit recorded: %s, with %s, %s.",
 			local(*st.LastAudit), counted(st.Listeners, "listener"), counted(st.Findings, "finding"))))
 	}
+	if c := st.Changes; c.Told+c.Lost > 0 {
+		b.WriteString(s.wrap("", changesSentence(c)))
+	}
 	if st.Log.Last != nil {
 		b.WriteString(s.wrap("", fmt.Sprintf("Log: %s in %s, the last one at %s.",
 			counted(int(st.Log.Records), "record"), st.Log.Directory, local(*st.Log.Last))))
@@ -154,6 +158,15 @@ func writeStatus(w io.Writer, s screen, st status) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// changesSentence says what became of what the system told between audits.
+func changesSentence(c agent.Tally) string {
+	text := fmt.Sprintf("Between audits: %s heard of, %d lost; %s too brief for an audit", counted(int(c.Told), "change"), c.Lost, counted(int(c.Brief), "socket"))
+	if c.Unsettled > 0 {
+		text += fmt.Sprintf(", %d that the next one did not find", c.Unsettled)
+	}
+	return text + "."
 }
 
 // sentence ends a text with a full stop, unless it ends like a sentence: what is
