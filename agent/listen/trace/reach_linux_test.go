@@ -5,9 +5,13 @@ import (
 	"errors"
 	"net"
 	"os"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 )
 
 // heard is a record with the time at which it was read.
@@ -163,14 +167,14 @@ func TestLost(t *testing.T) {
 	}
 }
 
-// BenchmarkConnections makes connections, which the programs look at and say
-// nothing of: a connection changes its state six times.
-func BenchmarkConnections(b *testing.B) {
+// acceptor accepts connections at an address, and closes them.
+func acceptor(t testing.TB) (address string) {
+	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
-		b.Fatal(err)
+		t.Fatal(err)
 	}
-	defer l.Close()
+	t.Cleanup(func() { l.Close() })
 	go func() { // ends with the listener
 		for {
 			c, err := l.Accept()
@@ -180,22 +184,109 @@ func BenchmarkConnections(b *testing.B) {
 			c.Close()
 		}
 	}()
-	connect := func(b *testing.B) {
-		for b.Loop() {
-			c, err := net.Dial("tcp4", l.Addr().String())
-			if err != nil {
-				b.Fatal(err)
+	return l.Addr().String()
+}
+
+func connect(t testing.TB, address string) {
+	t.Helper()
+	c, err := net.Dial("tcp4", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.(*net.TCPConn).SetLinger(0); err != nil { // no TIME-WAIT: ports would run out
+		t.Fatal(err)
+	}
+	c.Close()
+}
+
+// TestConnectionsCost makes connections, both of whose ends are here, with and
+// without the programs in turn, and asks the kernel how long these ran.
+func TestConnectionsCost(t *testing.T) {
+	if os.Getenv("PORTAUDIT_TEST_TIMING") == "" {
+		t.Skip("needs a machine that does nothing else, and PORTAUDIT_TEST_TIMING=1")
+	}
+	needRoot(t)
+	const turns, count, rate = 8, 20000, 10000
+	address := acceptor(t)
+	churn := func() time.Duration {
+		runtime.GC() // what loading left behind
+		var before time.Duration
+		for i := range count + count/4 {
+			if i == count/4 { // the first ones are dearer
+				before = processorTime(t)
 			}
-			if err := c.(*net.TCPConn).SetLinger(0); err != nil { // no TIME-WAIT: ports would run out
-				b.Fatal(err)
-			}
-			c.Close()
+			connect(t, address)
+		}
+		return (processorTime(t) - before) / count
+	}
+	var without, with []time.Duration
+	for range turns {
+		without = append(without, churn())
+		tr, err := Open(Options{Cgroup: cgroup()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		with = append(with, churn())
+		if err := tr.Close(); err != nil {
+			t.Fatal(err)
 		}
 	}
-	b.Run("unwatched", connect)
+	slices.Sort(without)
+	slices.Sort(with)
+	more := with[0] - without[0] // undisturbed
+	share := float64(more) * rate / float64(time.Second)
+	t.Logf("a connection takes %v without the programs and %v with them: %.1f %% of a core more at 10000 seen a second", without[0], with[0], 100*share)
+	if share > 0.02 {
+		t.Error("want under 2 %")
+	}
+
+	tr := openTracer(t)
+	stats, err := ebpf.EnableStats(uint32(unix.BPF_STATS_RUN_TIME))
+	if err != nil {
+		t.Skipf("this kernel does not measure programs: %v", err)
+	}
+	defer stats.Close()
+	before := runtimeOf(t, tr)
+	churn()
+	t.Logf("of it the programs run for %v", (runtimeOf(t, tr)-before)/count)
+}
+
+// runtimeOf returns how long the programs have run.
+func runtimeOf(t *testing.T, tr *Tracer) (sum time.Duration) {
+	t.Helper()
+	for _, p := range tr.programs {
+		s, err := p.Stats()
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum += s.Runtime
+	}
+	return sum
+}
+
+// processorTime returns what this process has taken.
+func processorTime(t *testing.T) time.Duration {
+	t.Helper()
+	var r unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &r); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+}
+
+// BenchmarkConnections makes connections, which the programs look at and say
+// nothing of.
+func BenchmarkConnections(b *testing.B) {
+	address := acceptor(b)
+	churn := func(b *testing.B) {
+		for b.Loop() {
+			connect(b, address)
+		}
+	}
+	b.Run("unwatched", churn)
 	b.Run("watched", func(b *testing.B) {
 		openTracer(b)
-		connect(b)
+		churn(b)
 	})
 	b.Run("TCP watched", func(b *testing.B) {
 		needRoot(b)
@@ -204,6 +295,6 @@ func BenchmarkConnections(b *testing.B) {
 			b.Fatal(err)
 		}
 		defer tr.Close()
-		connect(b)
+		churn(b)
 	})
 }
