@@ -1,29 +1,13 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 )
-
-// buildStatic builds the program as it is shipped: this one may be linked with
-// libc, which would have to change the rights of threads itself.
-func buildStatic(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "portaudit")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", path, ".")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v:\n%s", err, out)
-	}
-	return path
-}
 
 // TestDaemonGivesUpRights: once it works, no thread of a daemon has more rights
 // than it needs, and it sees as much as before.
@@ -52,40 +36,16 @@ func TestDaemonGivesUpRights(t *testing.T) {
 			if err := os.Chown(logDir, tt.owner, tt.owner); err != nil {
 				t.Fatal(err)
 			}
-			var told bytes.Buffer
-			cmd := exec.CommandContext(t.Context(), program, append([]string{"run", "--interval", "1s", "--log-dir", logDir, "--state-dir", stateDir}, tt.args...)...)
-			cmd.Stderr = &told
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			waitForFile(t, filepath.Join(stateDir, "state.json"))
-			rights := rightsOf(t, cmd.Process.Pid)
-			if err := cmd.Process.Signal(os.Interrupt); err != nil {
-				t.Fatal(err)
-			}
-			if err := cmd.Wait(); err != nil {
-				t.Errorf("%v:\n%s", err, told.String())
-			}
+			d := startDaemon(t, program, stateDir, append([]string{"--interval", "1s", "--log-dir", logDir}, tt.args...)...)
+			rights := rightsOf(t, d.pid())
+			told := d.stop(t)
 			if want := fmt.Sprintf("%016x", tt.want); len(rights) != 1 || !rights[want+" "+want+" 1"] {
 				t.Errorf("the permitted and the effective rights of its threads, and whether they may get more, are %v, want %s", rights, want)
 			}
-			if strings.Contains(told.String(), "rights") {
-				t.Errorf("it says:\n%s", told.String())
+			if strings.Contains(told, "rights") {
+				t.Errorf("it says:\n%s", told)
 			}
 		})
-	}
-}
-
-// waitForFile waits until a file is there.
-func waitForFile(t *testing.T, path string) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		if _, err := os.Stat(path); err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s is not there", path)
-		}
 	}
 }
 
