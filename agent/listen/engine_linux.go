@@ -62,10 +62,13 @@ type engine struct {
 	users     map[uint32]string
 
 	hasher         *digest.Hasher // nil: programs are not hashed
+	patient        *digest.Hasher // of what is hashed beside everything else, which keeps nobody waiting
 	ownRoot        fileID         // this process's root directory
 	databases      map[fileID]*software.Database
-	pending        map[int32]bool // processes whose program is not hashed yet
-	packageProblem string         // why packages are not known, "" if they are
+	pending        map[int32]bool  // processes whose program is not hashed yet
+	hashing        *hashing        // of some of them; nil: of none
+	unhashable     map[fileID]bool // of those that were tried last, the programs that cannot be hashed
+	packageProblem string          // why packages are not known, "" if they are
 
 	units          map[int32][]systemd.Unit // of each service manager that holds sockets
 	managerProblem string                   // why a unit is not named, "" if all are
@@ -118,7 +121,7 @@ func openEngine(o Options, root string) (*engine, error) {
 	e := &engine{
 		options: o, root: root, proc: proc, base: base, queries: queries(), reader: newProcessReader(proc),
 		spaces: map[uint64]*space{}, held: map[uint64]bool{}, refused: map[uint64]bool{}, placed: map[int32]uint64{},
-		units: map[int32][]systemd.Unit{}, hasher: newHasher(o), databases: map[fileID]*software.Database{}, pending: map[int32]bool{},
+		units: map[int32][]systemd.Unit{}, hasher: newHasher(o), patient: newHasher(o), databases: map[fileID]*software.Database{}, pending: map[int32]bool{},
 		processes: map[int32]*known{}, users: map[uint32]string{}, inodes: map[uint64]bool{},
 	}
 	e.sources = make([]source, len(e.queries))
@@ -180,6 +183,7 @@ func (e *engine) close() error {
 	for id, s := range e.spaces {
 		e.drop(id, s)
 	}
+	e.stopHashing()
 	e.ready()
 	err := e.finder.close()
 	if closeErr := unix.Close(e.proc); err == nil && closeErr != nil {

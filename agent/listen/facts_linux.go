@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/portaudit/portaudit/agent/listen/digest"
 	"github.com/portaudit/portaudit/agent/listen/software"
@@ -98,24 +95,27 @@ func programOf(p processFacts) program { return program{p.exe, p.root, p.owner.E
 // digest returns the digest of a running file, or why there is none. A look
 // that nobody has the right to is no gap of its own: the executable's name would
 // be missing too. A file of more than most bytes is left for later, unless its
-// digest is known.
+// digest is known, or it was tried.
 func (e *engine) digest(ctx context.Context, path string, exe fileID, most int64) (digest.Sum, Unhashed) {
 	if e.hasher == nil || exe == (fileID{}) {
 		return digest.Sum{}, UnhashedOther
 	}
 	// The process may run another file by now, and its number may be another's:
 	// that file's digest is not asked for.
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // nothing waits here, whatever a link leads to
-	if err != nil {
+	f, size, err := openProgram(path, exe)
+	switch {
+	case errors.Is(err, errOtherProgram):
+		return digest.Sum{}, UnhashedPending
+	case err != nil:
 		return digest.Sum{}, UnhashedOther
 	}
 	defer f.Close()
-	var s unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &s); err != nil || exe != (fileID{s.Dev, s.Ino}) {
-		return digest.Sum{}, UnhashedPending
+	if sum, known := e.patient.Known(f); known {
+		return sum, UnhashedOther
 	}
-	if s.Size > most {
-		if sum, known := e.hasher.Known(f); known {
+	if size > most && e.hasher.Fits(size) {
+		sum, known := e.hasher.Known(f)
+		if known || e.unhashable[exe] {
 			return sum, UnhashedOther
 		}
 		return digest.Sum{}, UnhashedPending

@@ -87,7 +87,7 @@ func TestBinaryUnits(t *testing.T) {
 
 // TestDigestLater: who may not wait is not made to, and gets what is known.
 func TestDigestLater(t *testing.T) {
-	e := &engine{hasher: digest.New(digest.Limits{})}
+	e := &engine{hasher: digest.New(digest.Limits{}), patient: digest.New(digest.Limits{})}
 	path := filepath.Join(t.TempDir(), "program")
 	if err := os.WriteFile(path, []byte("program"), 0o600); err != nil {
 		t.Fatal(err)
@@ -112,5 +112,49 @@ func TestDigestLater(t *testing.T) {
 		if sum != tt.sum || why != tt.why {
 			t.Errorf("%s: %x, %v, want %x, %v", tt.reason, sum, why, tt.sum, tt.why)
 		}
+	}
+}
+
+// TestHashBeside hashes this program beside everything else: nobody waits, and
+// afterwards its digest is known.
+func TestHashBeside(t *testing.T) {
+	var s unix.Stat_t
+	if err := unix.Stat("/proc/self/exe", &s); err != nil {
+		t.Fatal(err)
+	}
+	self, pid := fileID{s.Dev, s.Ino}, int32(os.Getpid())
+	for _, tt := range []struct {
+		reason  string
+		limit   int64
+		exe     fileID // that the process ran when it was read
+		want    Unhashed
+		summed  bool
+		hurried bool // the engine is closed meanwhile
+	}{
+		{"a large program", 0, self, UnhashedOther, true, false},
+		{"it was too large to be read", 1, self, UnhashedLarge, false, false},
+		{"the process runs another one by now", 0, fileID{1, 1}, UnhashedPending, false, false},
+		{"the engine is closed before it was read", 0, self, UnhashedOther, false, true},
+	} {
+		t.Run(tt.reason, func(t *testing.T) {
+			limits := digest.Limits{MaxSize: tt.limit}
+			e := &engine{
+				base: procRoot, hasher: digest.New(limits), patient: digest.New(limits),
+				pending: map[int32]bool{pid: true}, processes: map[int32]*known{pid: {processFacts: processFacts{exe: tt.exe}}},
+			}
+			e.hashBeside()
+			if tt.hurried {
+				e.stopHashing()
+			}
+			for deadline := time.Now().Add(10 * time.Second); !tt.hurried && !e.hashed(); time.Sleep(time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatal("it is being hashed still")
+				}
+			}
+			sum, why := e.digest(t.Context(), "/proc/self/exe", tt.exe, 1)
+			if (sum != digest.Sum{}) != tt.summed || why != tt.want {
+				t.Errorf("the digest is %x, %v; want one: %v, %v", sum, why, tt.summed, tt.want)
+			}
+		})
 	}
 }

@@ -230,15 +230,17 @@ func (e *engine) userName(uid uint32) string {
 }
 
 // readInTurn reads some of the known processes again, as many as it takes to
-// have read each within readAgain, and first one whose program is not hashed yet.
+// have read each within readAgain, and first those whose program was hashed
+// meanwhile.
 func (e *engine) readInTurn(ctx context.Context, now time.Time) {
 	elapsed := now.Sub(e.turned)
 	e.turned = now
 	n := int(float64(len(e.processes))*float64(elapsed)/float64(readAgain)) + 1
 	e.again = e.again[:0]
-	for pid := range e.pending {
-		e.again = append(e.again, pid)
-		break
+	if e.hashed() {
+		for pid := range e.pending {
+			e.again = append(e.again, pid)
+		}
 	}
 	for range min(n, len(e.processes)) {
 		if len(e.turn) == 0 {
@@ -262,7 +264,8 @@ func (e *engine) readInTurn(ctx context.Context, now time.Time) {
 			e.read = append(e.read, e.reader.read(claim{holding: holding{pid: pid, start: k.owner.Start}}))
 		}
 	}
-	e.keep(ctx, pids, e.read, now, math.MaxInt64)
+	e.keep(ctx, pids, e.read, now, hashAtOnce)
+	e.hashBeside()
 }
 
 // ownersOf returns the owners of a socket. The slices are shared between

@@ -91,10 +91,10 @@ func (e *engine) admit(c Change) (Socket, bool) {
 	return socket, true
 }
 
-// admitHashes is how large a program may be to be hashed before a change is told
-// of, in bytes: some 10 ms without the processor's help, and most daemons are
-// smaller. A larger one is hashed in turn, after the next audit.
-const admitHashes = 4 << 20
+// hashAtOnce is how large a program may be to be hashed before anything is told
+// of it, in bytes: some 10 ms without the processor's help, and most daemons are
+// smaller. A larger one is hashed beside everything else.
+const hashAtOnce = 4 << 20
 
 var errNotEntered = errors.New("its network namespace was not entered yet")
 
@@ -126,7 +126,8 @@ func (e *engine) readOpener(r *trace.Record) bool {
 		return false
 	}
 	e.processes[r.PID] = &known{walk: e.audit, ran: exeOf(r)}
-	e.keep(context.Background(), []int32{r.PID}, []processFacts{facts}, time.Now(), admitHashes)
+	e.keep(context.Background(), []int32{r.PID}, []processFacts{facts}, time.Now(), hashAtOnce)
+	e.hashBeside()
 	return true
 }
 

@@ -113,6 +113,9 @@ func (h *Hasher) SumFile(ctx context.Context, f *os.File) (Sum, error) {
 	return sum, nil
 }
 
+// Fits reports whether a file of this size is not too large to be read.
+func (h *Hasher) Fits(size int64) bool { return size <= h.maxSize }
+
 // Known returns the digest of an open file if it was read before, and is as it
 // was then.
 func (h *Hasher) Known(f *os.File) (sum Sum, known bool) {
