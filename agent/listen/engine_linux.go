@@ -217,6 +217,7 @@ func (e *engine) list(ctx context.Context) (Snapshot, error) {
 	case beat:
 		e.beat = now
 		e.exposeAll()
+		e.indexPackages()
 	case e.unsettled && !fresh:
 		e.settle(false)
 	default:

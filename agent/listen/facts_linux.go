@@ -141,6 +141,17 @@ func (e *engine) tooLarge() int {
 	return len(programs)
 }
 
+// indexPackages lets later questions for this system's packages be answered soon:
+// whose program listens anew should not have to wait for a disk. What is wrong
+// with a database, the answers tell.
+func (e *engine) indexPackages() {
+	if e.options.Once {
+		return
+	}
+	e.packages(e.ownRoot, 0, nil) // opens it
+	_ = e.databases[e.ownRoot].Index()
+}
+
 // packages returns which package each of the paths belongs to, as seen from a
 // root directory. Databases are kept as long as a process has their root.
 func (e *engine) packages(root fileID, pid int32, paths []string) map[string]software.Package {

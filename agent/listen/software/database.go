@@ -31,6 +31,7 @@ type Database struct {
 	checked time.Time   // of the last look for changes
 	home    fs.FileInfo // of the root at that look
 	stamp   stamp       // of the databases at that look
+	index   *dpkgIndex  // of dpkg's lists at that look; nil: there is none
 }
 
 // answer is what is known of one path: nothing owns it if the package is zero.
@@ -105,6 +106,35 @@ func (d *Database) owners(names []string) (map[string]Package, error) {
 	return owners, failed
 }
 
+// Index looks for changes, and reads once all of what is slow to read at each
+// question, unless it knows it: where dpkg lists a file of which name. That takes
+// 8 bytes for each file of the system, is kept until the next change, and makes
+// no answer another one.
+func (d *Database) Index() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.refresh(); err != nil || d.index != nil {
+		return err
+	}
+	r, err := openRoot(d.root)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	x, err := r.indexLists()
+	if err != nil {
+		return err
+	}
+	before := d.stamp
+	if err := d.look(r); err != nil {
+		return err
+	}
+	if d.stamp == before { // else it is of two states
+		d.index = x
+	}
+	return nil
+}
+
 // refresh drops all answers if a database has changed.
 func (d *Database) refresh() error {
 	r, err := openRoot(d.root)
@@ -123,6 +153,7 @@ func (d *Database) look(r *root) error {
 	now := r.stamp()
 	if now != d.stamp || d.home == nil || !os.SameFile(home, d.home) {
 		clear(d.answers)
+		d.index = nil
 	}
 	d.home, d.stamp, d.checked = home, now, time.Now()
 	return nil
@@ -137,6 +168,7 @@ func (d *Database) learn(names []string) error {
 		if err != nil {
 			return err
 		}
+		r.index = d.index
 		found, failed := r.owners(names)
 		before := d.stamp
 		err = d.look(r)

@@ -2,6 +2,7 @@ package software
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
@@ -13,12 +14,28 @@ import (
 // TestOwnerSeesChanges walks through what a package manager does between two
 // questions. The clock is synctest's, the files are real.
 func TestOwnerSeesChanges(t *testing.T) {
-	root := system(t, map[string]string{
-		dpkgStatus:                   dpkgTestStatus,
-		dpkgInfo + "/coreutils.list": "/usr/bin/env\n",
-	})
+	for _, indexed := range []bool{false, true} {
+		root := system(t, map[string]string{
+			dpkgStatus:                   dpkgTestStatus,
+			dpkgInfo + "/coreutils.list": "/usr/bin/env\n",
+		})
+		t.Run(fmt.Sprintf("indexed %v", indexed), func(t *testing.T) { checkChanges(t, root, indexed) })
+	}
+}
+
+func checkChanges(t *testing.T, root string, indexed bool) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		d := Open(root)
+		index := func() {
+			if !indexed {
+				return
+			}
+			if err := d.Index(); err != nil || d.index == nil {
+				t.Errorf("there is no index: %v", err)
+			}
+		}
+		index()
 		ask := func(reason, name, version string) {
 			t.Helper()
 			p, owned, err := d.Owner(name)
@@ -33,6 +50,7 @@ func TestOwnerSeesChanges(t *testing.T) {
 		ask("answers are kept for a moment", "/usr/bin/dash", "")
 		time.Sleep(recheck)
 		ask("then a new package is seen", "/usr/bin/dash", "0.5.12-2")
+		index()
 		write(t, filepath.Join(root, dpkgStatus), "Package: coreutils\nVersion: 9.2\n")
 		touch(t, filepath.Join(root, dpkgStatus))
 		time.Sleep(recheck)

@@ -78,15 +78,12 @@ func (d *dpkg) readDiversions(r *root) error {
 	})
 }
 
-// readLists reads the list of files of each package, on every core, until all
-// are found. All goroutines have ended when it returns.
-func (d *dpkg) readLists(r *root) error {
-	dir, err := r.sub(dpkgInfo)
-	if err != nil {
-		return err
+// dpkgLists returns the directory of dpkg's lists and their names, in an order
+// that is always the same.
+func (r *root) dpkgLists() (dir *os.Root, lists []string, err error) {
+	if dir, err = r.sub(dpkgInfo); err != nil {
+		return nil, nil, err
 	}
-	defer dir.Close()
-	var lists []string
 	err = entries(dir, func(name string) error {
 		if strings.HasSuffix(name, ".list") {
 			lists = append(lists, name)
@@ -94,9 +91,36 @@ func (d *dpkg) readLists(r *root) error {
 		return nil
 	})
 	if err != nil {
+		dir.Close()
+		return nil, nil, err
+	}
+	slices.Sort(lists)
+	return dir, lists, nil
+}
+
+// worthReading returns the directory of dpkg's lists, and those that may have
+// what is asked for: without an index all of them.
+func (d *dpkg) worthReading(r *root) (dir *os.Root, lists []string, err error) {
+	if r.index == nil {
+		return r.dpkgLists()
+	}
+	if dir, err = r.sub(dpkgInfo); err != nil {
+		return nil, nil, err
+	}
+	for _, i := range r.index.having(d.names) {
+		lists = append(lists, r.index.lists[i])
+	}
+	return dir, lists, nil
+}
+
+// readLists reads the list of files of each package, on every core, until all
+// are found. All goroutines have ended when it returns.
+func (d *dpkg) readLists(r *root) error {
+	dir, lists, err := d.worthReading(r)
+	if err != nil {
 		return err
 	}
-	slices.Sort(lists) // the order of a directory is any
+	defer dir.Close()
 	for name := range d.names {
 		end := []byte(name[strings.LastIndexByte(name, '/'):] + "\n")
 		if !slices.ContainsFunc(d.ends, func(e []byte) bool { return bytes.Equal(e, end) }) {
@@ -133,25 +157,31 @@ const listsEach = 32
 
 // readList reads the list of files of one package, the list of this number.
 func (d *dpkg) readList(r *root, dir *os.Root, at *os.File, name string, number int) error {
+	return r.readList(dir, at, name, d.mayList, func(scan *bufio.Scanner) error { return d.searchList(scan, name, number) })
+}
+
+// readList lets the lines of a list be read, unless it is not worth it by its
+// content. One that was removed just now has none; the stamp tells.
+func (r *root) readList(dir *os.Root, at *os.File, name string, worth func(content []byte) bool, read func(*bufio.Scanner) error) error {
 	content, err := readSmall(at, name, r.own, maxSmall, r.whole)
 	if err == nil {
 		if r.whole = content; r.left.Add(-int64(len(content))) < 0 {
 			return fmt.Errorf("%s/%s: %w", dpkgInfo, name, errTooMuch)
 		}
-		if !d.mayList(content) {
+		if !worth(content) {
 			return nil
 		}
-		return d.searchList(r.lines(bytes.NewReader(content), int64(len(content))), name, number)
+		return read(r.lines(bytes.NewReader(content), int64(len(content))))
 	}
 	f, size, err := r.openIn(dir, name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // removed just now; the stamp tells
+		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", dpkgInfo, err)
 	}
 	defer f.Close()
-	return d.searchList(r.lines(f, size), name, number)
+	return read(r.lines(f, size))
 }
 
 // mayList tells whether a list has the last part of a path that was asked for:

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -128,6 +129,16 @@ func TestDPKGOfHost(t *testing.T) {
 		}
 	}
 	t.Logf("%d files, %d of them of packages", len(files), len(got))
+
+	indexed := Open("/")
+	if err := indexed.Index(); err != nil || indexed.index == nil {
+		t.Fatalf("there is no index: %v", err)
+	}
+	for _, name := range append(files, "/usr/bin/absent", "/opt/env") { // one by one: each by its own lists
+		if p, _, err := indexed.Owner(name); err != nil || p != got[name] {
+			t.Errorf("%s: with an index got %+v, %v; want %+v", name, p, err, got[name])
+		}
+	}
 }
 
 // askDPKG returns name, version and architecture of each file's package as
@@ -203,6 +214,29 @@ func BenchmarkOwner(b *testing.B) {
 	b.Run("cold", func(b *testing.B) { ask(b, []string{"/usr/bin/env"}) })
 	b.Run("cold-absent", func(b *testing.B) { ask(b, []string{"/usr/bin/absent"}) })
 	b.Run("cold-50", func(b *testing.B) { ask(b, fifty) })
+	b.Run("index", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := Open("/").Index(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	for _, name := range []string{"/usr/bin/env", "/usr/bin/absent"} {
+		b.Run("indexed-"+path.Base(name), func(b *testing.B) {
+			d := Open("/")
+			if err := d.Index(); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				clear(d.answers)
+				if _, _, err := d.Owner(name); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 	b.Run("known", func(b *testing.B) {
 		d := Open("/")
 		b.ReportAllocs()

@@ -37,6 +37,7 @@ type root struct {
 	left  *atomic.Int64 // bytes that this pass may still open
 	buf   []byte        // of the scanner, reused from file to file
 	whole []byte        // of readSmall, reused as well
+	index *dpkgIndex    // of dpkg's lists as they are now; nil: there is none
 }
 
 func openRoot(name string) (*root, error) {
