@@ -49,7 +49,7 @@ func (e *engine) hashBeside() {
 			if _, err := hasher.SumFile(ctx, f); err != nil && !errors.Is(err, digest.ErrBusy) {
 				h.failed[exe] = true
 			}
-			f.Close()
+			_ = f.Close() // it was only read
 		}
 	}()
 }
@@ -89,7 +89,7 @@ func openProgram(path string, exe fileID) (*os.File, int64, error) {
 	}
 	var s unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &s); err != nil || exe != (fileID{s.Dev, s.Ino}) {
-		f.Close()
+		_ = f.Close()
 		return nil, 0, errOtherProgram
 	}
 	return f, s.Size, nil

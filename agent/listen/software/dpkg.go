@@ -91,7 +91,7 @@ func (r *root) dpkgLists() (dir *os.Root, lists []string, err error) {
 		return nil
 	})
 	if err != nil {
-		dir.Close()
+		_ = dir.Close()
 		return nil, nil, err
 	}
 	slices.Sort(lists)
