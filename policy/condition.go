@@ -240,6 +240,7 @@ func globCondition(fact func(*Owner) string, valid func(*decoder, *yaml.Node, st
 			globs = append(globs, g)
 		}
 		return condition{
+			globs: globs,
 			test: func(_ *Listener, o *Owner) Answer {
 				text := fact(o)
 				if text == "" {
@@ -258,6 +259,7 @@ type portRange struct{ first, last registry.Port }
 func portCondition(d *decoder, n *yaml.Node) condition {
 	ranges := parsed(d, n, nil, parsePorts)
 	return condition{
+		ports: ranges,
 		test: func(l *Listener, _ *Owner) Answer {
 			return truth(slices.ContainsFunc(ranges, func(r portRange) bool { return r.first <= l.Port && l.Port <= r.last }))
 		},

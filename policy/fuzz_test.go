@@ -88,7 +88,12 @@ func checkDecision(t *testing.T, p *Policy, l Listener) {
 		}
 	}
 	ended := ""
-	for _, s := range p.Explain(l) {
+	for i, s := range p.Explain(l) {
+		if i < len(p.rules) && s.Outcome == Matched {
+			if text, idle := p.odd(i); idle {
+				t.Errorf("rule %s matches %+v, and %s", s.Rule, l, text)
+			}
+		}
 		if (s.Outcome == NotMatched) != (s.Failed != "") || (ended == "") == (s.Outcome == NotReached) {
 			t.Errorf("step %+v, ended by %q", s, ended)
 		}

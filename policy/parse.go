@@ -136,7 +136,7 @@ func (d *decoder) rules(n *yaml.Node) []rule {
 var ruleID = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{0,63}$`)
 
 func (d *decoder) rule(n *yaml.Node) rule {
-	var r rule
+	r := rule{line: n.Line, column: n.Column}
 	consistent := false
 	given := map[string]*yaml.Node{}
 	keys := []string{"id", "verdict", "severity", "match", "reason", "message", "why", "fix"}
@@ -264,7 +264,7 @@ func (d *decoder) all(n *yaml.Node, what string) match {
 		if known.port {
 			c = aboutPort(c)
 		}
-		c.key, c.want = key, written(v)
+		c.key, c.want, c.values = key, written(v), scalars(v)
 		m.owners = m.owners || known.owner
 		m.conditions = append(m.conditions, c)
 	})
@@ -277,6 +277,19 @@ func negation(m match) condition {
 		key: "not", inner: &m,
 		test: func(l *Listener, o *Owner) Answer { return not(m.holds(l, o)) },
 	}
+}
+
+// scalars returns the values of a list as they stand in the policy, or the one
+// value.
+func scalars(n *yaml.Node) []string {
+	if n.Kind == yaml.ScalarNode {
+		return []string{n.Value}
+	}
+	var list []string
+	for _, c := range n.Content {
+		list = append(list, scalars(c)...)
+	}
+	return list
 }
 
 // written returns a value as it stands in the policy.

@@ -26,6 +26,8 @@ type rule struct {
 	message  string
 	why      string
 	fix      string
+
+	line, column int // of the file, from 1
 }
 
 // match is a list of conditions that must all hold. It is evaluated for one
@@ -43,6 +45,10 @@ type condition struct {
 	want  string                         // as written, for explanations
 	inner *match                         // of a "not", which has no value and want of its own
 	port  bool                           // whether it asks for a fact about a port
+
+	values []string    // as written, one by one
+	ports  []portRange // of "port"
+	globs  []glob      // of "executable" and "unit", one for each value
 }
 
 // The texts of the default verdict's finding.
