@@ -48,8 +48,12 @@ func watch(ctx context.Context, mode string, sockets *listen.Lister) (r agent.Re
 	}
 	changes := make(chan listen.Change, maxWaiting)
 	ended := make(chan error, 1)
+	ctx, cancel := context.WithCancel(ctx)
 	go func() { ended <- w.Send(ctx, changes) }() // ends when the watcher is closed, or the context is done
-	stop = func() error { return errors.Join(w.Close(), <-ended) }
+	stop = func() error {
+		cancel() // it may wait for somebody to take a change, and nobody does any more
+		return errors.Join(w.Close(), <-ended)
+	}
 	r = agent.Realtime{Changes: changes, Admit: sockets.Admit, Lost: w.Lost, Text: w.Text()}
 	if sockets.CanPeek() {
 		r.Peek = sockets.Peek

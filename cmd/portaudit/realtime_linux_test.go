@@ -1,9 +1,12 @@
 package main
 
 import (
+	"net"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -45,5 +48,42 @@ func TestWatchByMode(t *testing.T) {
 			}
 		}()
 		<-done
+	}
+}
+
+// TestWatchStopsUnread ends a watch that has more to tell than fits, and that
+// nobody listens to: a loop that failed does not any more.
+func TestWatchStopsUnread(t *testing.T) {
+	if os.Getenv("PORTAUDIT_TEST_ROOT") == "" || os.Geteuid() != 0 {
+		t.Skip("needs root and PORTAUDIT_TEST_ROOT=1")
+	}
+	sockets, err := listen.Open(listen.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sockets.Close()
+	r, stop, err := watch(t.Context(), "on", sockets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(20 * time.Second); len(r.Changes) < cap(r.Changes); {
+		l, err := net.Listen("tcp4", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Close()
+		if time.Now().After(deadline) {
+			t.Fatalf("%d changes wait", len(r.Changes))
+		}
+	}
+	stopped := make(chan error, 1)
+	go func() { stopped <- stop() }() // ends with the watch, or hangs as this test fails
+	select {
+	case err := <-stopped:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the watch does not end while nobody takes what it tells")
 	}
 }
