@@ -42,6 +42,16 @@ func oneArgument(what string) cobra.PositionalArgs {
 	}
 }
 
+// atMostOneArgument takes none, or one that is a what.
+func atMostOneArgument(what string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) <= 1 {
+			return nil
+		}
+		return see(c, fmt.Sprintf("%s wants one argument, %s, or none, and was given %d", called(c), what, len(args)))
+	}
+}
+
 // knownCommand refuses the name of a command that does not exist, and suggests
 // the nearest one: cobra does so for the root command alone.
 func knownCommand(c *cobra.Command, args []string) error {

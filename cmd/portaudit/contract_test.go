@@ -181,6 +181,7 @@ func TestDocumentation(t *testing.T) {
 		"lookup":   {"registry lookup", `^$`},
 		"info":     {"registry info", `^ports\.`},
 		"status":   {"status", `^(policy|coverage)\.`},
+		"check":    {"policy check", `^$`},
 		"event":    {"Fields of a record", `^(policy|coverage|registry)\.|^owners\[\]`},
 	} {
 		rows, elsewhere := rowsOf(sections[test.heading]), regexp.MustCompile(test.elsewhere)

@@ -106,6 +106,24 @@ func TestJSONOfExplain(t *testing.T) {
 	}
 }
 
+func TestJSONOfCheck(t *testing.T) {
+	c := contractOf(t, "check")
+	for _, text := range []string{
+		"version: 1\nrules: []\n",
+		"version: 1\ndefault: allow\nrules:\n- {id: a, verdict: allow, match: any}\n",
+		"version: 1\nrules:\n- {id: a, verdict: alow}\n",
+		"",
+		"\x00",
+	} {
+		b, err := json.Marshal(checkPolicy("p.yaml", []byte(text)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.holds(t, b)
+	}
+	c.holds(t, printed(t, "policy", "check", "--json", "--config", file(t, "none.yaml", "")))
+}
+
 func TestJSONOfRegistry(t *testing.T) {
 	none, lookup, information := t.TempDir(), contractOf(t, "lookup"), contractOf(t, "info")
 	overlay := file(t, "overlay.yaml", "services: [{ports: 22, transport: tcp, name: mine, owner: us}]\n")

@@ -29,6 +29,7 @@ var documents = map[string]reflect.Type{
 	"info":     reflect.TypeFor[info](),
 	"event":    reflect.TypeFor[audit.Event](),
 	"status":   reflect.TypeFor[status](),
+	"check":    reflect.TypeFor[checked](),
 }
 
 // schema compiles a schema of docs/schema.
