@@ -39,6 +39,11 @@ func TestDocumentation(t *testing.T) {
 	if len(policies) < 5 {
 		t.Fatalf("%d examples", len(policies))
 	}
+	for i, p := range policies {
+		if w := p.Warnings(); len(w) > 0 {
+			t.Errorf("example %d: %v", i+1, w)
+		}
+	}
 	for key := range conditionKeys() {
 		if !strings.Contains(text, "\n| `"+key+"` |") {
 			t.Errorf("no row for the condition %s", key)

@@ -1,6 +1,9 @@
 package policy
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Outcome is what became of a rule in a decision.
 type Outcome uint8
@@ -83,6 +86,9 @@ func (m *match) failed(l *Listener, o *Owner) string {
 		if c.inner != nil {
 			return "left out by not: " + c.inner.facts(l, o)
 		}
+		if c.any != nil {
+			return "none of any: " + c.each(func(m *match) string { return m.failed(l, o) })
+		}
 		if c.port && l.portless() {
 			return c.key + " does not apply: a " + l.Transport.String() + " socket has no port of IANA's"
 		}
@@ -93,6 +99,8 @@ func (m *match) failed(l *Listener, o *Owner) string {
 		case c.test(l, o) != Unknown:
 		case c.inner != nil:
 			return c.inner.failed(l, o)
+		case c.any != nil:
+			return "none of any for certain: " + c.each(func(m *match) string { return m.failed(l, o) })
 		default:
 			return c.key + " is unknown"
 		}
@@ -100,13 +108,26 @@ func (m *match) failed(l *Listener, o *Owner) string {
 	return ""
 }
 
+// each says something of each of the alternatives.
+func (c *condition) each(say func(*match) string) string {
+	var parts []string
+	for i := range c.any {
+		parts = append(parts, say(&c.any[i]))
+	}
+	return strings.Join(parts, "; ")
+}
+
 // facts says of conditions that all hold by which facts they do.
 func (m *match) facts(l *Listener, o *Owner) string {
 	var parts []string
 	for _, c := range m.conditions {
-		if c.inner != nil {
+		switch {
+		case c.inner != nil:
 			parts = append(parts, "not so: "+c.inner.wanted())
-		} else {
+		case c.any != nil:
+			i := slices.IndexFunc(c.any, func(m match) bool { return m.holds(l, o) == Yes })
+			parts = append(parts, c.any[i].facts(l, o))
+		default:
 			parts = append(parts, c.key+" is "+c.value(l, o))
 		}
 	}
@@ -117,9 +138,12 @@ func (m *match) facts(l *Listener, o *Owner) string {
 func (m *match) wanted() string {
 	var parts []string
 	for _, c := range m.conditions {
-		if c.inner != nil {
+		switch {
+		case c.inner != nil:
 			parts = append(parts, "not ("+c.inner.wanted()+")")
-		} else {
+		case c.any != nil:
+			parts = append(parts, "any of ("+c.each((*match).wanted)+")")
+		default:
 			parts = append(parts, c.key+" "+c.want)
 		}
 	}

@@ -247,16 +247,25 @@ func (d *decoder) match(n *yaml.Node) match {
 
 // all reads conditions that must all hold.
 func (d *decoder) all(n *yaml.Node, what string) match {
-	keys := append(slices.Sorted(maps.Keys(d.conditions)), "not")
+	keys := append(slices.Sorted(maps.Keys(d.conditions)), "not", "any", "all")
 	var m match
 	d.mapping(n, what, keys, func(key string, k, v *yaml.Node) {
-		if key == "not" {
+		switch key {
+		case "not":
 			inner := d.all(v, "not")
 			if v.Kind == yaml.MappingNode && len(v.Content) == 0 {
 				d.errorf(v, "no condition: nothing is left that could match")
 			}
-			m.owners = m.owners || inner.owners
-			m.conditions = append(m.conditions, negation(inner))
+			m.add(inner.owners, negation(inner))
+			return
+		case "any":
+			several := d.several(v, "any")
+			m.add(slices.ContainsFunc(several, func(m match) bool { return m.owners }), alternative(several))
+			return
+		case "all":
+			for _, inner := range d.several(v, "all") {
+				m.add(inner.owners, inner.conditions...)
+			}
 			return
 		}
 		known := d.conditions[key]
@@ -265,10 +274,47 @@ func (d *decoder) all(n *yaml.Node, what string) match {
 			c = aboutPort(c)
 		}
 		c.key, c.want, c.values = key, written(v), scalars(v)
-		m.owners = m.owners || known.owner
-		m.conditions = append(m.conditions, c)
+		m.add(known.owner, c)
 	})
 	return m
+}
+
+// add adds conditions, of which some may ask for an owner.
+func (m *match) add(owners bool, conditions ...condition) {
+	m.owners = m.owners || owners
+	m.conditions = append(m.conditions, conditions...)
+}
+
+// several reads a list of groups of conditions.
+func (d *decoder) several(n *yaml.Node, what string) []match {
+	if n.Kind != yaml.SequenceNode || len(n.Content) == 0 {
+		d.errorf(n, "%s wants a list of conditions, such as \"%s: [{port: 22}, {service: http}]\"", what, what)
+		return nil
+	}
+	var list []match
+	for _, item := range n.Content {
+		list = append(list, d.all(item, "an item of "+what))
+		if item.Kind == yaml.MappingNode && len(item.Content) == 0 {
+			d.errorf(item, "no condition: fill it, or remove it from the list")
+		}
+	}
+	return list
+}
+
+// alternative is the condition that one of several holds.
+func alternative(several []match) condition {
+	return condition{
+		key: "any", any: several,
+		test: func(l *Listener, o *Owner) Answer {
+			one := No
+			for i := range several {
+				if one = or(one, several[i].holds(l, o)); one == Yes {
+					return Yes
+				}
+			}
+			return one
+		},
+	}
 }
 
 // negation is the condition that not all of m holds.

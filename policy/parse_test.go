@@ -117,6 +117,11 @@ func TestParseRefuses(t *testing.T) {
 		{"a mistake in a not in a not", withMatch("{not: {not: {prot: 1}}}"), `p:4:24: unknown key "prot" in not, did you mean "port"?`},
 		{"an empty list", withMatch("{port: []}"), "p:4:18: an empty list can never match: remove the condition or fill the list"},
 		{"a list in a list", withMatch("{port: [[22]]}"), "p:4:19: a single value is wanted, not a list or mapping"},
+		{"any of nothing", withMatch("{any: []}"), `p:4:17: any wants a list of conditions, such as "any: [{port: 22}, {service: http}]"`},
+		{"any of one", withMatch("{any: {port: 22}}"), `p:4:17: any wants a list of conditions, such as "any: [{port: 22}, {service: http}]"`},
+		{"any of words", withMatch("{any: [tcp]}"), `p:4:18: an item of any wants keys and values: ` + allKeys()},
+		{"all of an empty one", withMatch("{all: [{port: 22}, {}]}"), "p:4:30: no condition: fill it, or remove it from the list"},
+		{"a mistake in any", withMatch("{any: [{port: 22}, {prot: 22}]}"), `p:4:31: unknown key "prot" in an item of any, did you mean "port"?`},
 		{"a mapping", withMatch("{port: {a: b}}"), "p:4:18: a value or a list of values is wanted"},
 		{"~", withMatch("{port: ~}"), "p:4:18: a value is missing"},
 		{"a fraction", withMatch("{port: 22.5}"), `p:4:18: "22.5" is no port: a port is a whole number from 0 to 65535`},
@@ -167,7 +172,7 @@ func TestParseRefuses(t *testing.T) {
 
 func allKeys() string {
 	return "authority, concealed, deleted, ephemeral, executable, memory, owner, port, privileged, range, reach, reachable, " +
-		"risk, root, scope, service, state, transport, unit, user, world_writable, not"
+		"risk, root, scope, service, state, transport, unit, user, world_writable, not, any, all"
 }
 
 func TestParseAccepts(t *testing.T) {

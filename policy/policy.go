@@ -44,6 +44,7 @@ type condition struct {
 	value func(*Listener, *Owner) string // what the fact is
 	want  string                         // as written, for explanations
 	inner *match                         // of a "not", which has no value and want of its own
+	any   []match                        // of an "any", which has none either
 	port  bool                           // whether it asks for a fact about a port
 
 	values []string    // as written, one by one
@@ -125,7 +126,7 @@ func (r *rule) holds(l *Listener) Answer {
 	}
 	one := No
 	for i := range l.Owners {
-		one = not(and(not(one), not(r.match.holds(l, &l.Owners[i]))))
+		one = or(one, r.match.holds(l, &l.Owners[i]))
 	}
 	return one
 }
@@ -151,6 +152,8 @@ func and(a, b Answer) Answer {
 	}
 	return Yes
 }
+
+func or(a, b Answer) Answer { return not(and(not(a), not(b))) }
 
 func not(a Answer) Answer {
 	switch a {

@@ -108,6 +108,15 @@ func TestExplain(t *testing.T) {
 		{"a high {not: {port: 1-99, not: {executable: '**'}}}", nil, "matched"},
 		{"a high {not: {port: 1-99, not: {executable: '**'}}}", func(l *Listener) { l.Owners = nil }, "not matched: executable is unknown"},
 		{"a high {not: {port: 80-99, not: {executable: '**'}}}", func(l *Listener) { l.Owners = nil }, "matched"},
+		{"a allow {any: [{port: 80}, {port: 22, root: true}]}", nil, "matched"},
+		{"a allow {any: [{port: 80}, {port: 22, root: false}]}", nil, "not matched: none of any: port is 22, not 80; root is true, not false"},
+		{"a allow {any: [{port: 80}, {unit: x}]}", func(l *Listener) { l.Owners = nil }, "not matched: none of any for certain: port is 22, not 80; unit is unknown"},
+		{"a allow {any: [{port: 22}, {unit: x}]}", func(l *Listener) { l.Owners = nil }, "matched"},
+		{"a allow {any: [{user: root}, {user: bob}]}", two, "matched"},
+		{"a allow {all: [{port: 22}, {any: [{port: 1-99}, {risk: low}]}]}", nil, "matched"},
+		{"a allow {all: [{port: 1-99}, {port: 80-99}]}", nil, "not matched: port is 22, not 80-99"},
+		{"a allow {not: {any: [{port: 80}, {port: 22}]}}", nil, "not matched: left out by not: port is 22"},
+		{"a allow {not: {not: {any: [{port: 80}, {port: 23, root: true}]}}}", nil, "not matched: left out by not: not so: any of (port 80; port 23 and root true)"},
 		{"a allow {not: {not: {user: root}}}", func(l *Listener) { l.Owners = nil }, "not matched: user is unknown"},
 	}
 	for _, test := range tests {

@@ -54,7 +54,10 @@ func (r *rule) shadows(later *rule) bool {
 // implies reports whether all that holds for m is certain to hold for other.
 func (m *match) implies(other *match) bool {
 	for i := range other.conditions {
-		if !slices.ContainsFunc(m.conditions, func(c condition) bool { return c.implies(&other.conditions[i]) }) {
+		wanted := &other.conditions[i]
+		certain := slices.ContainsFunc(wanted.any, func(one match) bool { return m.implies(&one) }) ||
+			slices.ContainsFunc(m.conditions, func(c condition) bool { return c.implies(wanted) })
+		if !certain {
 			return false
 		}
 	}
@@ -65,6 +68,9 @@ func (m *match) implies(other *match) bool {
 // for.
 func (c *condition) implies(other *condition) bool {
 	switch {
+	case c.any != nil: // each of the alternatives is certain to
+		only := match{conditions: []condition{*other}}
+		return !slices.ContainsFunc(c.any, func(one match) bool { return !one.implies(&only) })
 	case c.key != other.key:
 		return false
 	case c.inner != nil: // not A implies not B if B implies A

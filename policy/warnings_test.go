@@ -33,6 +33,10 @@ func TestWarnings(t *testing.T) {
 		{"a pattern in a pattern is left alone", []string{a("{executable: /usr/**}"), b("{executable: /usr/bin/*}")}, ""},
 		{"the same not", []string{a("{not: {port: 22}}"), x("{not: {port: 1-100}}")}, "rule x is never reached"},
 		{"a wider not", []string{a("{not: {port: 1-100}}"), x("{not: {port: 22}}")}, ""},
+		{"one of any", []string{a("{any: [{port: 22}, {root: true}]}"), b("{root: true, scope: public}")}, "rule b is never reached"},
+		{"all of any", []string{a("{port: 1-100}"), b("{any: [{port: 22}, {port: 80, root: true}]}")}, "rule b is never reached"},
+		{"some of any", []string{a("{port: 1-100}"), b("{any: [{port: 22}, {port: 8080}]}")}, ""},
+		{"all of all", []string{a("{port: 22, root: true}"), b("{all: [{port: 22}, {root: true}, {scope: public}]}")}, "rule b is never reached"},
 		{"behind any", []string{x("{port: 22}"), a("any"), b("{port: 80}")}, "rule a allows every listener"},
 
 		{"a port of a raw socket", []string{x("{transport: raw, port: 22}")}, "rule x can never match: port asks for a port, and a raw socket has none"},
@@ -100,7 +104,7 @@ func TestWarningsAreTrue(t *testing.T) {
 	conditions := func() string {
 		all := map[string]string{}
 		for range 1 + random.IntN(3) {
-			switch random.IntN(9) {
+			switch random.IntN(11) {
 			case 0:
 				all["port"] = pick("22", "[22, 80]", "1-1000", "40000", "[0-21, 23-65535]")
 			case 1:
@@ -117,6 +121,10 @@ func TestWarningsAreTrue(t *testing.T) {
 				all["owner"] = pick("process", "kernel", "[denied, process]")
 			case 7:
 				all["range"] = pick("well-known", "dynamic", "[registered, dynamic]")
+			case 9:
+				all["any"] = pick("[{port: 22}, {root: true}]", "[{port: 1-1000, root: false}]", "[{any: [{scope: loopback}]}, {transport: tcp}]")
+			case 10:
+				all["all"] = pick("[{port: 1-1000}, {port: 22}]", "[{scope: loopback}, {any: [{root: true}, {port: 80}]}]")
 			case 8:
 				all["not"] = pick("{port: 22}", "{root: true}", "{port: 1-1000, root: true}", "{not: {port: 22}}")
 			}
