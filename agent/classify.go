@@ -43,7 +43,8 @@ func (by classifier) clone() classifier {
 func (by classifier) classify(s listen.Socket) classified {
 	ns := by.rules[s.Namespace]
 	c := classified{socket: s, owners: by.owners.of(s.Owners), facts: policy.Listener{
-		Transport: s.Transport, Port: s.Port, Scope: policy.ScopeOf(s.Address), Authority: authority(s, ns),
+		Transport: s.Transport, Port: s.Port, Address: s.Address, Scope: policy.ScopeOf(s.Address), Authority: authority(s, ns),
+		Interface: s.Interface, DualStack: policyAnswer(s.DualStack), Namespace: s.Namespace,
 	}}
 	c.facts.Owners = c.owners.facts
 	if s.Exposure.Reach != listen.ReachUnknown {

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"encoding/hex"
+	"strings"
 
 	"github.com/portaudit/portaudit/agent/audit"
 	"github.com/portaudit/portaudit/agent/listen"
@@ -66,10 +67,15 @@ func policyOwner(o listen.Owner) policy.Owner {
 	if unit == "" && len(o.Services) == 1 {
 		unit = o.Services[0] // of several it is not known which one has the socket
 	}
+	parent := ""
+	if len(o.Parents) > 0 {
+		parent = o.Parents[0].Command
+	}
 	return policy.Owner{
 		How: o.How.String(), User: o.User, Root: root(o), Executable: o.Executable,
 		Deleted: deleted, Memory: policyAnswer(o.Memory), Concealed: policyAnswer(o.Concealed),
-		WorldWritable: policyAnswer(o.WorldWritable), Unit: unit,
+		WorldWritable: policyAnswer(o.WorldWritable), Unit: unit, UID: policy.UID{ID: o.UID.ID, Known: o.UID.Known},
+		CommandLine: strings.Join(o.Arguments, " "), Parent: parent, Container: o.Container,
 	}
 }
 

@@ -35,8 +35,18 @@ func conditionKeys() map[string]conditionKey {
 		"owner":          {parse: wordCondition(Hows(), func(_ *Listener, o *Owner) string { return o.How }), owner: true},
 		"user":           {parse: userCondition, owner: true},
 		"root":           {parse: boolCondition(func(_ *Listener, o *Owner) Answer { return o.Root }), owner: true},
-		"executable":     {parse: globCondition(func(o *Owner) string { return o.Executable }, absolute), owner: true},
-		"unit":           {parse: globCondition(func(o *Owner) string { return o.Unit }, nil), owner: true},
+		"address":        {parse: addressCondition},
+		"interface":      {parse: interfaceCondition},
+		"dual_stack":     {parse: boolCondition(func(l *Listener, _ *Owner) Answer { return l.DualStack })},
+		"namespace":      {parse: globCondition(func(l *Listener, _ *Owner) string { return l.Namespace }, nil)},
+		"shared":         {parse: boolCondition(func(l *Listener, _ *Owner) Answer { return l.shared() })},
+		"executable":     {parse: globCondition(func(_ *Listener, o *Owner) string { return o.Executable }, absolute), owner: true},
+		"program":        {parse: programCondition, owner: true},
+		"unit":           {parse: globCondition(func(_ *Listener, o *Owner) string { return o.Unit }, nil), owner: true},
+		"uid":            {parse: uidCondition, owner: true},
+		"command_line":   {parse: commandLineCondition, owner: true},
+		"parent":         {parse: globCondition(func(_ *Listener, o *Owner) string { return o.Parent }, nil), owner: true},
+		"container":      {parse: globCondition(func(_ *Listener, o *Owner) string { return o.Container }, nil), owner: true},
 		"deleted":        {parse: boolCondition(func(_ *Listener, o *Owner) Answer { return o.Deleted }), owner: true},
 		"memory":         {parse: boolCondition(func(_ *Listener, o *Owner) Answer { return o.Memory }), owner: true},
 		"concealed":      {parse: boolCondition(func(_ *Listener, o *Owner) Answer { return o.Concealed }), owner: true},
@@ -220,7 +230,7 @@ func absolute(d *decoder, n *yaml.Node, text string) bool {
 }
 
 // globCondition asks for a text to fit one of several patterns.
-func globCondition(fact func(*Owner) string, valid func(*decoder, *yaml.Node, string) bool) func(*decoder, *yaml.Node) condition {
+func globCondition(fact func(*Listener, *Owner) string, valid func(*decoder, *yaml.Node, string) bool) func(*decoder, *yaml.Node) condition {
 	return func(d *decoder, n *yaml.Node) condition {
 		var globs []glob
 		for _, item := range d.list(n) {
@@ -241,14 +251,14 @@ func globCondition(fact func(*Owner) string, valid func(*decoder, *yaml.Node, st
 		}
 		return condition{
 			globs: globs,
-			test: func(_ *Listener, o *Owner) Answer {
-				text := fact(o)
+			test: func(l *Listener, o *Owner) Answer {
+				text := fact(l, o)
 				if text == "" {
 					return Unknown
 				}
 				return truth(slices.ContainsFunc(globs, func(g glob) bool { return g.match(text) }))
 			},
-			value: func(_ *Listener, o *Owner) string { return fact(o) },
+			value: fact,
 		}
 	}
 }

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"errors"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -18,9 +19,9 @@ func fuzzListeners() []Listener {
 	denied := Owner{How: "denied"}
 	return []Listener{
 		{},
-		{Transport: registry.TCP, Port: 22, Scope: Wildcard, State: registry.Assigned, Names: []string{"ssh"}, Privileged: Yes, Ephemeral: No, Authority: "root", Owners: []Owner{root}},
-		{Transport: registry.TCP, Port: 80, Scope: Loopback, State: registry.Assigned, Names: []string{"http", "www"}, Privileged: Yes, Ephemeral: No, Authority: "root", Owners: []Owner{root, user, denied}},
-		{Transport: registry.UDP, Port: 40000, Scope: Private, State: registry.Unassigned, Risk: Critical, Privileged: No, Ephemeral: Yes, Owners: []Owner{denied, user}},
+		{Transport: registry.TCP, Port: 22, Address: netip.IPv6Unspecified(), Scope: Wildcard, State: registry.Assigned, Names: []string{"ssh"}, Privileged: Yes, Ephemeral: No, Authority: "root", Owners: []Owner{root}},
+		{Transport: registry.TCP, Port: 80, Address: netip.MustParseAddr("127.0.0.1"), Scope: Loopback, State: registry.Assigned, Names: []string{"http", "www"}, Privileged: Yes, Ephemeral: No, Authority: "root", Owners: []Owner{root, user, denied}},
+		{Transport: registry.UDP, Port: 40000, Address: netip.MustParseAddr("10.1.2.3"), Scope: Private, State: registry.Unassigned, Risk: Critical, Privileged: No, Ephemeral: Yes, Owners: []Owner{denied, user}},
 		{Transport: registry.TCP, Port: 65535, Scope: LinkLocal, State: registry.Reserved, Risk: Low, Privileged: No, Ephemeral: Yes, Owners: []Owner{windows, user}},
 		{Transport: registry.SCTP, Port: 0, Scope: Public, Risk: High},
 	}
@@ -29,6 +30,7 @@ func fuzzListeners() []Listener {
 func FuzzParse(f *testing.F) {
 	// Small seeds: the fuzzer spends its time on making large ones small.
 	f.Add([]byte(withMatch(`{port: [22, 8000-8100], user: [root, bob], not: {executable: "**/x", not: {root: true}}}`)))
+	f.Add([]byte(withMatch(`{any: [{address: "10.0.0.0/8", uid: 1-9}, {program: "s*"}], all: [{shared: true}]}`)))
 	f.Add([]byte("version: 1\ndefault: {verdict: alert, severity: high}\nrules: []\n---\n"))
 	f.Add([]byte("a: &a [*a]\n? [x]\n: !!str y\n"))
 	f.Add([]byte("version: 1\nrules:\n- {id: a, verdict: alert, severity: low, match: {risk: high, scope: public}, fix: '{port}'}\n"))

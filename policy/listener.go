@@ -1,6 +1,10 @@
 package policy
 
-import "github.com/portaudit/portaudit/registry"
+import (
+	"net/netip"
+
+	"github.com/portaudit/portaudit/registry"
+)
 
 // Answer is a fact that may be unknown. The zero value is Unknown, and no
 // condition of a rule matches an unknown fact.
@@ -16,12 +20,17 @@ const (
 // Listener is all that a rule can look at: one listening socket with its
 // owners, already classified. The caller fills it; the package never asks the
 // host. Every zero value means that the fact is unknown, but for
-// Port, State, Names and Risk, which are always known. Where IANA assigns no
-// ports to the transport, all that is said of a port applies to nothing.
+// Port, State, Names, Risk and Interface, which are always known. Where IANA
+// assigns no ports to the transport, all that is said of a port applies to
+// nothing.
 type Listener struct {
 	Transport registry.Transport
 	Port      registry.Port
+	Address   netip.Addr
 	Scope     Scope
+	Interface string // the device that the socket is bound to, "" if none
+	DualStack Answer // an IPv6 socket that also takes IPv4
+	Namespace string // name of the network namespace
 
 	// State and Names are what the registry says of (Transport, Port), Names
 	// with the preferred one first. Risk is the severity with which the port
@@ -58,4 +67,14 @@ type Owner struct {
 	Concealed     Answer // something is mounted over its directory in /proc
 	WorldWritable Answer // the file lies where every user may write
 	Unit          string // systemd unit or Windows service, "" if none or unknown
+	UID           UID
+	CommandLine   string // the arguments, with a space between two
+	Parent        string // name of the process that started it
+	Container     string // id or name of its container, "" if none or unknown
+}
+
+// UID is a numeric account of Unix that may be unknown.
+type UID struct {
+	ID    uint32
+	Known bool
 }

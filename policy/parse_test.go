@@ -117,6 +117,15 @@ func TestParseRefuses(t *testing.T) {
 		{"a mistake in a not in a not", withMatch("{not: {not: {prot: 1}}}"), `p:4:24: unknown key "prot" in not, did you mean "port"?`},
 		{"an empty list", withMatch("{port: []}"), "p:4:18: an empty list can never match: remove the condition or fill the list"},
 		{"a list in a list", withMatch("{port: [[22]]}"), "p:4:19: a single value is wanted, not a list or mapping"},
+		{"a network with a host", withMatch("{address: 192.0.2.1/24}"), `p:4:21: "192.0.2.1/24" is an address within a prefix: write 192.0.2.0/24, or the address alone`},
+		{"half an address", withMatch("{address: 192.0.2}"), `p:4:21: "192.0.2" is no address such as 192.0.2.1, 2001:db8::1 or 192.0.2.0/24`},
+		{"an address with a zone", withMatch("{address: 'fe80::1%eth0'}"), `p:4:21: "fe80::1%eth0" is no address such as 192.0.2.1, 2001:db8::1 or 192.0.2.0/24`},
+		{"too long a prefix", withMatch("{address: 192.0.2.0/33}"), `p:4:21: "192.0.2.0/33" is no prefix such as 192.0.2.0/24 or 2001:db8::/32`},
+		{"a name as a uid", withMatch("{uid: root}"), `p:4:17: "root" is no uid such as 33, and no range such as 1000-60000`},
+		{"a uid too large", withMatch("{uid: 4294967296}"), `p:4:17: "4294967296" is no uid such as 33, and no range such as 1000-60000`},
+		{"an octal uid", withMatch("{uid: 010}"), `p:4:17: "010" is no uid such as 33, and no range such as 1000-60000`},
+		{"uids backwards", withMatch("{uid: 2-1}"), `p:4:17: the range "2-1" runs backwards: write 1-2`},
+		{"a path as a program", withMatch("{program: /bin/x}"), `p:4:21: "/bin/x" is a path, and can never match a name: ask for "executable"`},
 		{"any of nothing", withMatch("{any: []}"), `p:4:17: any wants a list of conditions, such as "any: [{port: 22}, {service: http}]"`},
 		{"any of one", withMatch("{any: {port: 22}}"), `p:4:17: any wants a list of conditions, such as "any: [{port: 22}, {service: http}]"`},
 		{"any of words", withMatch("{any: [tcp]}"), `p:4:18: an item of any wants keys and values: ` + allKeys()},
@@ -171,8 +180,9 @@ func TestParseRefuses(t *testing.T) {
 }
 
 func allKeys() string {
-	return "authority, concealed, deleted, ephemeral, executable, memory, owner, port, privileged, range, reach, reachable, " +
-		"risk, root, scope, service, state, transport, unit, user, world_writable, not, any, all"
+	return "address, authority, command_line, concealed, container, deleted, dual_stack, ephemeral, executable, interface, memory, namespace, " +
+		"owner, parent, port, privileged, program, range, reach, reachable, risk, root, scope, service, shared, state, transport, uid, unit, user, " +
+		"world_writable, not, any, all"
 }
 
 func TestParseAccepts(t *testing.T) {

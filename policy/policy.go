@@ -1,5 +1,7 @@
 package policy
 
+import "net/netip"
+
 // Policy is a compiled policy. It is immutable and may be used concurrently.
 type Policy struct {
 	Source       string // where it came from
@@ -49,7 +51,9 @@ type condition struct {
 
 	values []string    // as written, one by one
 	ports  []portRange // of "port"
-	globs  []glob      // of "executable" and "unit", one for each value
+	globs  []glob      // of a pattern, one for each value
+
+	prefixes []netip.Prefix // of "address"
 }
 
 // The texts of the default verdict's finding.

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -75,6 +76,10 @@ func (c *condition) implies(other *condition) bool {
 		return false
 	case c.inner != nil: // not A implies not B if B implies A
 		return other.inner.implies(c.inner)
+	case c.key == "address":
+		return !slices.ContainsFunc(c.prefixes, func(p netip.Prefix) bool {
+			return !slices.ContainsFunc(other.prefixes, func(o netip.Prefix) bool { return o.Bits() <= p.Bits() && o.Contains(p.Addr()) })
+		})
 	case c.key == "port":
 		return !slices.ContainsFunc(c.ports, func(r portRange) bool { return !covered(r, other.ports) })
 	}
@@ -194,7 +199,7 @@ func ofNobody(_ *match, by map[string]*condition) string {
 	}) {
 		return ""
 	}
-	for _, key := range []string{"executable", "unit", "deleted", "memory", "concealed", "world_writable"} {
+	for _, key := range []string{"executable", "program", "command_line", "parent", "container", "unit", "deleted", "memory", "concealed", "world_writable"} {
 		if by[key] != nil {
 			return fmt.Sprintf("%s is unknown where the owner is %s", key, how.want)
 		}

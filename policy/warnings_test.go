@@ -33,6 +33,9 @@ func TestWarnings(t *testing.T) {
 		{"a pattern in a pattern is left alone", []string{a("{executable: /usr/**}"), b("{executable: /usr/bin/*}")}, ""},
 		{"the same not", []string{a("{not: {port: 22}}"), x("{not: {port: 1-100}}")}, "rule x is never reached"},
 		{"a wider not", []string{a("{not: {port: 1-100}}"), x("{not: {port: 22}}")}, ""},
+		{"an address of a prefix", []string{a("{address: 192.0.2.0/24}"), b("{address: [192.0.2.7, 192.0.2.128/25]}")}, "rule b is never reached"},
+		{"an address beside it", []string{a("{address: 192.0.2.0/24}"), b("{address: [192.0.2.7, 192.0.3.7]}")}, ""},
+		{"a wider prefix", []string{a("{address: 192.0.2.0/24}"), b("{address: 192.0.0.0/16}")}, ""},
 		{"one of any", []string{a("{any: [{port: 22}, {root: true}]}"), b("{root: true, scope: public}")}, "rule b is never reached"},
 		{"all of any", []string{a("{port: 1-100}"), b("{any: [{port: 22}, {port: 80, root: true}]}")}, "rule b is never reached"},
 		{"some of any", []string{a("{port: 1-100}"), b("{any: [{port: 22}, {port: 8080}]}")}, ""},
@@ -104,7 +107,7 @@ func TestWarningsAreTrue(t *testing.T) {
 	conditions := func() string {
 		all := map[string]string{}
 		for range 1 + random.IntN(3) {
-			switch random.IntN(11) {
+			switch random.IntN(14) {
 			case 0:
 				all["port"] = pick("22", "[22, 80]", "1-1000", "40000", "[0-21, 23-65535]")
 			case 1:
@@ -125,6 +128,12 @@ func TestWarningsAreTrue(t *testing.T) {
 				all["any"] = pick("[{port: 22}, {root: true}]", "[{port: 1-1000, root: false}]", "[{any: [{scope: loopback}]}, {transport: tcp}]")
 			case 10:
 				all["all"] = pick("[{port: 1-1000}, {port: 22}]", "[{scope: loopback}, {any: [{root: true}, {port: 80}]}]")
+			case 11:
+				all["program"] = pick("sshd", "\"*\"", "[x, sshd]", "\"s*\"")
+			case 12:
+				all["address"] = pick("127.0.0.0/8", "127.0.0.1", "[\"::/0\", 10.0.0.0/8]", "10.1.2.0/24")
+			case 13:
+				all["shared"] = pick("true", "false")
 			case 8:
 				all["not"] = pick("{port: 22}", "{root: true}", "{port: 1-1000, root: true}", "{not: {port: 22}}")
 			}
