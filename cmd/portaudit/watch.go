@@ -129,7 +129,10 @@ func clock(t time.Time) string { return t.Local().Format("15:04:05") }
 // watchScreen draws on a terminal until its user quits or ctx is done. stop ends
 // ctx.
 func watchScreen(ctx context.Context, stop context.CancelFunc, out *os.File, o agent.WatchOptions) error {
-	program := tea.NewProgram(newWatchModel(screenOf(out)), tea.WithContext(ctx), tea.WithOutput(out), tea.WithoutSignalHandler())
+	// Not WithContext: a program that its context ends closes the keyboard while
+	// another goroutine still reads it (bubbletea 2.1.1, shutdown in tea.go). One
+	// that is told to quit waits for that.
+	program := tea.NewProgram(newWatchModel(screenOf(out)), tea.WithOutput(out), tea.WithoutSignalHandler())
 	fed := make(chan error, 1)
 	go func() { // ends with ctx
 		err := agent.Watch(ctx, o, func(v agent.View) { program.Send(v) })
