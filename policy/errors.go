@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -41,10 +42,13 @@ func (e Errors) shortened(file string) Errors {
 	return append(e[:maxErrors:maxErrors], more)
 }
 
-// suggest returns ", did you mean …?" for the known word nearest to a mistyped
-// one, "" if none is near.
+// suggest returns ", did you mean …?" for the known word that another tool's word
+// stands for, or that is nearest to a mistyped one; "" if none is.
 func suggest(word string, known []string) string {
 	best, distance := "", 3
+	if other := synonym(strings.ToLower(word)); slices.Contains(known, other) {
+		best, distance = other, 0
+	}
 	for _, k := range known {
 		if d := editDistance(strings.ToLower(word), k); d < distance && d < len(k) {
 			best, distance = k, d
@@ -54,6 +58,26 @@ func suggest(word string, known []string) string {
 		return ""
 	}
 	return fmt.Sprintf(", did you mean %q?", best)
+}
+
+// synonym returns this language's word for one of other tools and firewalls, ""
+// if there is none.
+func synonym(word string) string {
+	for ours, theirs := range map[string]string{
+		"address": "addr ip cidr network bind", "executable": "exe path binary file image", "program": "process comm name",
+		"command_line": "cmdline cmd args arguments command", "transport": "proto protocol", "interface": "iface device dev nic",
+		"namespace": "netns net_namespace", "user": "account username", "port": "ports dport lport", "service": "services",
+		"verdict": "action", "severity": "level priority", "reason": "description comment justification", "fix": "remediation remedy",
+		"match": "conditions when if", "any": "or", "all": "and",
+
+		"alert": "deny block reject drop warn", "allow": "accept permit pass ignore", "low": "info notice", "medium": "warning moderate",
+		"tcp": "tcp4 tcp6", "udp": "udp4 udp6", "loopback": "localhost local",
+	} {
+		if slices.Contains(strings.Fields(theirs), word) {
+			return ours
+		}
+	}
+	return ""
 }
 
 // editDistance counts the letters to insert, remove or replace (Levenshtein).
