@@ -67,7 +67,7 @@ type engine struct {
 	databases      map[fileID]*software.Database
 	pending        map[int32]bool  // processes whose program is not hashed yet
 	hashing        *hashing        // of some of them; nil: of none
-	unhashable     map[fileID]bool // of those that were tried last, the programs that cannot be hashed
+	unhashable     map[fileID]bool // programs of those that were tried that cannot be hashed
 	packageProblem string          // why packages are not known, "" if they are
 
 	units          map[int32][]systemd.Unit // of each service manager that holds sockets
@@ -121,7 +121,7 @@ func openEngine(o Options, root string) (*engine, error) {
 	e := &engine{
 		options: o, root: root, proc: proc, base: base, queries: queries(), reader: newProcessReader(proc),
 		spaces: map[uint64]*space{}, held: map[uint64]bool{}, refused: map[uint64]bool{}, placed: map[int32]uint64{},
-		units: map[int32][]systemd.Unit{}, hasher: newHasher(o), patient: newHasher(o), databases: map[fileID]*software.Database{}, pending: map[int32]bool{},
+		units: map[int32][]systemd.Unit{}, hasher: newHasher(o), patient: newHasher(o), databases: map[fileID]*software.Database{}, pending: map[int32]bool{}, unhashable: map[fileID]bool{},
 		processes: map[int32]*known{}, users: map[uint32]string{}, inodes: map[uint64]bool{},
 	}
 	e.sources = make([]source, len(e.queries))

@@ -140,14 +140,14 @@ func TestHashBeside(t *testing.T) {
 			limits := digest.Limits{MaxSize: tt.limit}
 			e := &engine{
 				base: procRoot, hasher: digest.New(limits), patient: digest.New(limits),
-				pending: map[int32]bool{pid: true}, processes: map[int32]*known{pid: {processFacts: processFacts{exe: tt.exe}}},
+				pending: map[int32]bool{pid: true}, unhashable: map[fileID]bool{}, processes: map[int32]*known{pid: {processFacts: processFacts{exe: tt.exe}}},
 			}
 			e.hashBeside()
 			if tt.hurried {
 				e.stopHashing()
 			}
-			for deadline := time.Now().Add(10 * time.Second); !tt.hurried && !e.hashed(); time.Sleep(time.Millisecond) {
-				if time.Now().After(deadline) {
+			for deadline := time.Now().Add(10 * time.Second); e.hashing != nil; e.hashed() {
+				if time.Sleep(time.Millisecond); time.Now().After(deadline) {
 					t.Fatal("it is being hashed still")
 				}
 			}

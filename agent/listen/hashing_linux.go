@@ -3,6 +3,7 @@ package listen
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -13,6 +14,9 @@ import (
 // maxHashing bounds how many programs are hashed beside everything else at a
 // time: each is an open file.
 const maxHashing = 64
+
+// maxUnhashable bounds the programs that are remembered for not having a digest.
+const maxUnhashable = 1000
 
 // hashing is programs that are being hashed on a core of their own. A large one
 // takes as long as telling of a hundred listeners.
@@ -26,7 +30,7 @@ type hashing struct {
 // unless some are being hashed. What it comes to is told when these processes are
 // read again.
 func (e *engine) hashBeside() {
-	if e.hashing != nil || len(e.pending) == 0 || e.options.Once {
+	if e.hashed(); e.hashing != nil || len(e.pending) == 0 || e.options.Once {
 		return
 	}
 	programs := map[fileID]*os.File{}
@@ -54,17 +58,15 @@ func (e *engine) hashBeside() {
 	}()
 }
 
-// hashed reports whether the programs that were being hashed have all been.
-func (e *engine) hashed() bool {
+// hashed notes that the programs that were being hashed have all been, if so.
+func (e *engine) hashed() {
 	if e.hashing == nil {
-		return false
+		return
 	}
 	select {
 	case <-e.hashing.done:
 		e.stopHashing()
-		return true
 	default:
-		return false
 	}
 }
 
@@ -75,7 +77,11 @@ func (e *engine) stopHashing() {
 	}
 	e.hashing.cancel()
 	<-e.hashing.done
-	e.unhashable, e.hashing = e.hashing.failed, nil
+	if len(e.unhashable) > maxUnhashable {
+		clear(e.unhashable) // they are tried again
+	}
+	maps.Copy(e.unhashable, e.hashing.failed)
+	e.hashing = nil
 }
 
 var errOtherProgram = errors.New("the process runs another program by now")

@@ -237,7 +237,7 @@ func (e *engine) readInTurn(ctx context.Context, now time.Time) {
 	e.turned = now
 	n := int(float64(len(e.processes))*float64(elapsed)/float64(readAgain)) + 1
 	e.again = e.again[:0]
-	if e.hashed() {
+	if e.hashed(); e.hashing == nil {
 		for pid := range e.pending {
 			e.again = append(e.again, pid)
 		}
