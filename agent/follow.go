@@ -126,7 +126,7 @@ func (l *loop) apply(batch []listen.Change) []change {
 			continue
 		}
 		classified := by.classify(s)
-		found := listener(classified, l.Policy.Decide(classified.facts), c.Time)
+		found := listener(classified, l.Policy.Decide(classified.facts, c.Time), c.Time)
 		if quiet(found, c.Asked) {
 			l.live.overhear(found, keyOf(c), c.Time.UTC())
 			continue

@@ -60,7 +60,7 @@ func listeners(s listen.Snapshot, by classifier, p *policy.Policy) []Listener {
 			by := by.clone()
 			for k := i * len(all) / parts; k < (i+1)*len(all)/parts; k++ {
 				c := by.classify(s.Sockets[k])
-				all[k] = listener(c, p.Decide(c.facts), s.Time)
+				all[k] = listener(c, p.Decide(c.facts, s.Time), s.Time)
 			}
 		})
 	}

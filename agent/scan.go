@@ -82,10 +82,10 @@ func Explain(ctx context.Context, o ScanOptions, asked func(Listener) bool) ([]E
 	explanations := []Explanation{}
 	for _, s := range snapshot.Sockets {
 		c := by.classify(s)
-		l := listener(c, o.Policy.Decide(c.facts), snapshot.Time)
+		l := listener(c, o.Policy.Decide(c.facts, snapshot.Time), snapshot.Time)
 		if asked(l) {
 			l.FirstSeen = sights(l)
-			explanations = append(explanations, Explanation{Listener: l, Steps: steps(o.Policy.Explain(c.facts))})
+			explanations = append(explanations, Explanation{Listener: l, Steps: steps(o.Policy.Explain(c.facts, snapshot.Time))})
 		}
 	}
 	return explanations, coverageOf(snapshot.Coverage), nil
@@ -103,7 +103,7 @@ func Suppose(ctx context.Context, o ScanOptions, port registry.Port, t registry.
 		Owners: []listen.Owner{{How: listen.Process, Executable: "/unknown/program"}},
 	}
 	c := newClassifier(snapshot, o.Catalog, o.Policy, false).classify(s)
-	return o.Policy.Decide(c.facts), steps(o.Policy.Explain(c.facts)), nil
+	return o.Policy.Decide(c.facts, snapshot.Time), steps(o.Policy.Explain(c.facts, snapshot.Time)), nil
 }
 
 func steps(explained []policy.Step) []Step {

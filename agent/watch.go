@@ -199,7 +199,7 @@ func (w *watcher) follow(c listen.Change) {
 		return
 	}
 	classified := w.by.classify(s)
-	l := listener(classified, w.Policy.Decide(classified.facts), c.Time)
+	l := listener(classified, w.Policy.Decide(classified.facts, c.Time), c.Time)
 	if quiet(l, c.Asked) {
 		w.live.overhear(l, key, at)
 		return
@@ -255,8 +255,8 @@ func (w *watcher) view() View {
 			by := by.clone() // for the caller's goroutine
 			for _, s := range sockets {
 				c := by.classify(s)
-				if of := listener(c, p.Decide(c.facts), o.time); of.ID == l.ID && of.Address == l.Address {
-					return steps(p.Explain(c.facts))
+				if of := listener(c, p.Decide(c.facts, o.time), o.time); of.ID == l.ID && of.Address == l.Address {
+					return steps(p.Explain(c.facts, o.time))
 				}
 			}
 			return nil

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/portaudit/portaudit/registry"
 )
@@ -224,7 +225,7 @@ func TestPortless(t *testing.T) {
 				}
 				key, _, _ := strings.Cut(match[1:], ":")
 				want := key + " does not apply: a " + kind.String() + " socket has no port of IANA's"
-				if got := p.Explain(l)[0].Failed; got != want {
+				if got := p.Explain(l, time.Time{})[0].Failed; got != want {
 					t.Errorf("%s of a %v socket: %q, want %q", match, kind, got, want)
 				}
 				if r := mustParse(t, withMatch("{not: "+match+"}")).rules[0]; r.holds(&l) != Yes {

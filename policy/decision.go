@@ -60,13 +60,20 @@ type Decision struct {
 	// gravest finding (the first of equals), else the rule that allowed, else
 	// DefaultRule.
 	Rule string
-	// Findings are the alert rules that matched, in the order of the policy,
-	// the default's last.
+	// Findings are the alert rules that matched, in the order of the policy, then
+	// the default's, then that of an allowance that has ended or is about to.
 	Findings []Finding
 }
 
 // DefaultRule is the rule id of the policy's default verdict.
 const DefaultRule = "default"
+
+// The ids of what is found of allowances that end (see docs/policy.md), which no
+// rule may have.
+const (
+	ExpiringRule = "allowance-expiring"
+	ExpiredRule  = "allowance-expired"
+)
 
 // The ids of what cross-checks find, which no rule of a policy may have: no
 // policy makes these findings, and none silences them.
@@ -83,4 +90,5 @@ type Finding struct {
 	Message  string // what was found
 	Why      string // why it matters
 	Fix      string // what to do
+	Tags     []string
 }

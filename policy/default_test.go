@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/portaudit/portaudit/registry"
 )
@@ -178,7 +179,7 @@ func TestDefaultPolicyIsSilent(t *testing.T) {
 	p := defaultPolicy(t)
 	decided := map[string]bool{}
 	for _, test := range tests {
-		d := p.Decide(test.listener)
+		d := p.Decide(test.listener, time.Time{})
 		if d.Verdict != Allow || d.Rule != test.rule {
 			t.Errorf("%s: %v by %s with %q, want allow by %s", test.reason, d.Verdict, d.Rule, findings(d), test.rule)
 		}
@@ -275,7 +276,7 @@ func TestDefaultPolicyAlerts(t *testing.T) {
 	p := defaultPolicy(t)
 	fired := []string{}
 	for _, test := range tests {
-		d := p.Decide(test.listener)
+		d := p.Decide(test.listener, time.Time{})
 		if got := findings(d); got != test.want {
 			t.Errorf("%s: %q, want %q", test.reason, got, test.want)
 		}
@@ -302,7 +303,7 @@ func TestDefaultPolicyOneWord(t *testing.T) {
 		for _, address := range []string{"0.0.0.0", "127.0.0.1"} {
 			for port := range 65536 {
 				l := on(t, transport, address, registry.Port(port), "", denied)
-				d := p.Decide(l)
+				d := p.Decide(l, time.Time{})
 				for i, f := range d.Findings {
 					if f.Rule == DefaultRule && i > 0 ||
 						strings.HasPrefix(f.Rule, "privileged") || strings.HasPrefix(f.Rule, "suspicious") {

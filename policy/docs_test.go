@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/portaudit/portaudit/registry"
 )
@@ -40,7 +41,7 @@ func TestDocumentation(t *testing.T) {
 		t.Fatalf("%d examples", len(policies))
 	}
 	for i, p := range policies {
-		if w := p.Warnings(); len(w) > 0 {
+		if w := p.Warnings(time.Time{}); len(w) > 0 {
 			t.Errorf("example %d: %v", i+1, w)
 		}
 	}
@@ -91,7 +92,7 @@ func TestFirstPolicy(t *testing.T) {
 	for _, test := range tests {
 		l := sshd()
 		test.change(&l)
-		d := policies[0].Decide(l)
+		d := policies[0].Decide(l, time.Time{})
 		if got := fmt.Sprintf("%v by %s", d.Verdict, d.Rule); got != test.want {
 			t.Errorf("%s: %s, want %s", test.reason, got, test.want)
 		}

@@ -3,6 +3,7 @@ package policy
 import (
 	"slices"
 	"strings"
+	"time"
 )
 
 // Outcome is what became of a rule in a decision.
@@ -33,22 +34,26 @@ type Step struct {
 	Verdict  Verdict
 	Severity Severity // None for an allow rule
 	Reason   string
+	Owner    string // who answers for the rule
+	Fix      string // of an alert rule, with placeholders
 	Outcome  Outcome
 	// Failed says in words which condition did not hold, for NotMatched.
 	Failed string
 }
 
-// Explain tells how Decide comes to its verdict on l: every rule in order, the
-// default last.
-func (p *Policy) Explain(l Listener) []Step {
+// Explain tells how Decide comes to its verdict on l at a time: every rule in
+// order, the default last.
+func (p *Policy) Explain(l Listener, now time.Time) []Step {
 	l = l.owned()
 	steps := make([]Step, 0, len(p.rules)+1)
 	ended := false
 	for i := range p.rules {
 		r := &p.rules[i]
-		s := Step{Rule: r.id, Verdict: r.verdict, Severity: r.severity, Reason: r.reason}
+		s := Step{Rule: r.id, Verdict: r.verdict, Severity: r.severity, Reason: r.reason, Owner: r.owner, Fix: r.fix}
 		switch {
 		case ended:
+		case r.holds(&l) == Yes && r.over(now):
+			s.Outcome, s.Failed = NotMatched, "it ended on "+lastDay(r.expires)
 		case r.holds(&l) == Yes:
 			s.Outcome = Matched
 			ended = r.verdict == Allow

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/portaudit/portaudit/registry"
 )
@@ -69,14 +70,14 @@ func checkErrors(t *testing.T, err error, size int) {
 
 // checkDecision fails where a decision is not what it promises to be.
 func checkDecision(t *testing.T, p *Policy, l Listener) {
-	d := p.Decide(l)
-	if again := p.Decide(l); !reflect.DeepEqual(d, again) {
+	d := p.Decide(l, time.Time{})
+	if again := p.Decide(l, time.Time{}); !reflect.DeepEqual(d, again) {
 		t.Errorf("%+v, then %+v", d, again)
 	}
 	turned := l
 	turned.Owners = slices.Clone(l.Owners)
 	slices.Reverse(turned.Owners)
-	if other := p.Decide(turned); !reflect.DeepEqual(d, other) {
+	if other := p.Decide(turned, time.Time{}); !reflect.DeepEqual(d, other) {
 		t.Errorf("%+v, with the owners turned round %+v", d, other)
 	}
 	if (d.Verdict == Alert) != (len(d.Findings) > 0) || d.Rule == "" {
@@ -90,7 +91,7 @@ func checkDecision(t *testing.T, p *Policy, l Listener) {
 		}
 	}
 	ended := ""
-	for i, s := range p.Explain(l) {
+	for i, s := range p.Explain(l, time.Time{}) {
 		if i < len(p.rules) && s.Outcome == Matched {
 			if text, idle := p.odd(i); idle {
 				t.Errorf("rule %s matches %+v, and %s", s.Rule, l, text)

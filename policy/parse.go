@@ -135,12 +135,16 @@ func (d *decoder) rules(n *yaml.Node) []rule {
 // ruleID is what an id may look like: it is printed, matched and typed.
 var ruleID = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{0,63}$`)
 
+// ruleKeys are the keys of a rule, in the order in which they read best.
+func ruleKeys() []string {
+	return []string{"id", "verdict", "severity", "match", "reason", "owner", "expires", "tags", "message", "why", "fix"}
+}
+
 func (d *decoder) rule(n *yaml.Node) rule {
 	r := rule{line: n.Line, column: n.Column}
 	consistent := false
 	given := map[string]*yaml.Node{}
-	keys := []string{"id", "verdict", "severity", "match", "reason", "message", "why", "fix"}
-	d.mapping(n, "a rule", keys, func(key string, k, v *yaml.Node) {
+	d.mapping(n, "a rule", ruleKeys(), func(key string, k, v *yaml.Node) {
 		given[key] = k
 		switch key {
 		case "id":
@@ -153,6 +157,12 @@ func (d *decoder) rule(n *yaml.Node) rule {
 			r.match = d.match(v)
 		case "reason":
 			r.reason = d.sentence(v, false)
+		case "owner":
+			r.owner = d.sentence(v, false)
+		case "expires":
+			r.expires = d.expires(v)
+		case "tags":
+			r.tags = d.tags(v)
 		case "message":
 			r.message = d.sentence(v, true)
 		case "why":
@@ -184,7 +194,13 @@ func (d *decoder) consistent(n *yaml.Node, r *rule, given map[string]*yaml.Node)
 				d.errorf(k, "an allow rule has no %s: it raises nothing; say why it is allowed under \"reason\"", key)
 			}
 		}
+		if !r.expires.IsZero() {
+			r.foretold()
+		}
 		return
+	}
+	if k := given["expires"]; k != nil {
+		d.errorf(k, "an alert rule has no end: remove it when it is not wanted any more")
 	}
 	if given["severity"] == nil {
 		d.errorf(n, "an alert rule needs a severity: low, medium, high or critical")
@@ -205,6 +221,9 @@ func (d *decoder) id(n *yaml.Node) string {
 	case text == DefaultRule:
 		d.errorf(n, "the id %q belongs to the default verdict: choose another", text)
 		return ""
+	case text == ExpiringRule || text == ExpiredRule:
+		d.errorf(n, "the id %q belongs to allowances that end: choose another", text)
+		return ""
 	case text == HiddenPort || text == BoundPort:
 		d.errorf(n, "the id %q belongs to the findings of cross-checks: choose another", text)
 		return ""
@@ -214,6 +233,28 @@ func (d *decoder) id(n *yaml.Node) string {
 	}
 	d.ids[text] = n.Line
 	return text
+}
+
+// tag is what a tag may look like: it is searched for and typed.
+var tag = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
+
+// tags reads the names under which others look for a rule: those of a standard's
+// controls.
+func (d *decoder) tags(n *yaml.Node) []string {
+	var tags []string
+	for _, item := range d.list(n) {
+		text, ok := d.text(item)
+		switch {
+		case !ok:
+		case !tag.MatchString(text):
+			d.errorf(item, "%q is no tag: use lower-case letters, digits, ., - and _, such as pci-dss-2.2.4", clip(text))
+		case slices.Contains(tags, text):
+			d.errorf(item, "the tag %q is given twice", text)
+		default:
+			tags = append(tags, text)
+		}
+	}
+	return tags
 }
 
 // sentence reads a text for people, on one line whatever its YAML style.

@@ -1,6 +1,9 @@
 package policy
 
-import "net/netip"
+import (
+	"net/netip"
+	"time"
+)
 
 // Policy is a compiled policy. It is immutable and may be used concurrently.
 type Policy struct {
@@ -25,6 +28,11 @@ type rule struct {
 	severity Severity
 	match    match
 	reason   string
+	owner    string // who answers for the rule
+	tags     []string
+	expires  time.Time // when an allowance ends; zero: never
+	ending   Finding   // what is found while it is about to
+	ended    Finding   // and after
 	message  string
 	why      string
 	fix      string
@@ -63,35 +71,55 @@ const (
 	fallbackFix     = "If it belongs there, add a rule that allows it, with the reason; if not, stop it."
 )
 
-// Decide returns what the policy says of l. It is total and pure, and does not
-// depend on the order of the owners.
-func (p *Policy) Decide(l Listener) Decision {
+// Decide returns what the policy says of l at a time, by which allowances end. It
+// is total and pure, and does not depend on the order of the owners.
+func (p *Policy) Decide(l Listener, now time.Time) Decision {
 	var d Decision
 	l = l.owned()
-	allowed := ""
+	allowed, ended := -1, -1
 	for i := range p.rules {
 		r := &p.rules[i]
 		if r.holds(&l) != Yes {
 			continue
 		}
-		if r.verdict == Allow {
-			allowed = r.id
-			break
+		switch {
+		case r.verdict == Alert:
+			d.Findings = append(d.Findings, r.finding())
+			continue
+		case !r.over(now):
+			allowed = i
+		case ended < 0:
+			ended = i
+			continue
+		default:
+			continue
 		}
-		d.Findings = append(d.Findings, Finding{
-			Rule: r.id, Severity: r.severity, Message: r.message, Why: r.why, Fix: r.fix,
-		})
+		break
 	}
-	if allowed == "" && p.fallback.verdict == Alert {
+	return p.settled(d, allowed, ended, now)
+}
+
+// settled completes a decision by what became of the allowances: the first one
+// that counted and the first one that has ended, -1 where there is none.
+func (p *Policy) settled(d Decision, allowed, ended int, now time.Time) Decision {
+	d.Rule = DefaultRule
+	switch {
+	case allowed >= 0 && p.rules[allowed].ends(now):
+		d.Findings = append(d.Findings, p.rules[allowed].ending)
+	case allowed >= 0:
+	case p.fallback.verdict == Alert:
 		d.Findings = append(d.Findings, Finding{
 			Rule: DefaultRule, Severity: p.fallback.severity,
 			Message: fallbackMessage, Why: fallbackWhy, Fix: fallbackFix,
 		})
 	}
+	if ended >= 0 {
+		d.Findings = append(d.Findings, p.rules[ended].ended)
+	}
 	if len(d.Findings) == 0 {
-		d.Verdict, d.Rule = Allow, allowed
-		if allowed == "" {
-			d.Rule = DefaultRule
+		d.Verdict = Allow
+		if allowed >= 0 {
+			d.Rule = p.rules[allowed].id
 		}
 		return d
 	}
@@ -102,6 +130,11 @@ func (p *Policy) Decide(l Listener) Decision {
 		}
 	}
 	return d
+}
+
+// finding is what an alert rule finds.
+func (r *rule) finding() Finding {
+	return Finding{Rule: r.id, Severity: r.severity, Message: r.message, Why: r.why, Fix: r.fix, Tags: r.tags}
 }
 
 // owned returns l with at least one owner: of one that nobody is seen to hold,

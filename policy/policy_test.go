@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/portaudit/portaudit/registry"
 )
@@ -55,7 +56,7 @@ func TestDecide(t *testing.T) {
 	for _, test := range tests {
 		l := sshd()
 		l.Owners[0].Unit = ""
-		d := mustParse(t, test.policy).Decide(l)
+		d := mustParse(t, test.policy).Decide(l, time.Time{})
 		var findings []string
 		for _, f := range d.Findings {
 			findings = append(findings, f.Rule+" "+f.Severity.String())
@@ -75,7 +76,7 @@ func TestFindingTexts(t *testing.T) {
 		{Rule: "none", Severity: High, Message: "{owners} listens on {endpoint} ({service}): rule none."},
 		{Rule: "default", Severity: Medium, Message: fallbackMessage, Why: fallbackWhy, Fix: fallbackFix},
 	}
-	if got := p.Decide(sshd()).Findings; !reflect.DeepEqual(got, want) {
+	if got := p.Decide(sshd(), time.Time{}).Findings; !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }
@@ -127,7 +128,7 @@ func TestExplain(t *testing.T) {
 		if test.change != nil {
 			test.change(&l)
 		}
-		s := mustParse(t, rulesOf("alert", test.rule)).Explain(l)[0]
+		s := mustParse(t, rulesOf("alert", test.rule)).Explain(l, time.Time{})[0]
 		got := s.Outcome.String()
 		if s.Failed != "" {
 			got += ": " + s.Failed
@@ -147,10 +148,10 @@ func TestExplainOrder(t *testing.T) {
 		{Rule: "d", Verdict: Alert, Severity: High, Outcome: NotReached},
 		{Rule: "default", Verdict: Alert, Severity: Low, Outcome: NotReached},
 	}
-	if got := p.Explain(sshd()); !reflect.DeepEqual(got, want) {
+	if got := p.Explain(sshd(), time.Time{}); !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
-	last := mustParse(t, rulesOf("allow", "a high {port: 23}")).Explain(sshd())[1]
+	last := mustParse(t, rulesOf("allow", "a high {port: 23}")).Explain(sshd(), time.Time{})[1]
 	if last != (Step{Rule: "default", Verdict: Allow, Outcome: Matched}) {
 		t.Errorf("%+v", last)
 	}
@@ -174,11 +175,11 @@ func BenchmarkDecide(b *testing.B) {
 	}
 	p := mustParse(b, rulesOf("alert", append(lines, "last allow {port: 22, executable: \"**/sshd\"}")...))
 	l := sshd()
-	if d := p.Decide(l); d.Rule != "last" || !slices.Equal(l.Names, sshd().Names) || l.Transport != registry.TCP {
+	if d := p.Decide(l, time.Time{}); d.Rule != "last" || !slices.Equal(l.Names, sshd().Names) || l.Transport != registry.TCP {
 		b.Fatalf("%+v", d)
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		p.Decide(l)
+		p.Decide(l, time.Time{})
 	}
 }

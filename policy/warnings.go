@@ -5,19 +5,27 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/portaudit/portaudit/registry"
 )
 
 // Warnings returns what is odd in a policy and no mistake, in the order of the
 // file: rules that can never match, those that an earlier allowance always comes
-// before, and allowances of everything. What it says is certain; a rule of which
+// before, allowances that have ended or soon will, and allowances of everything. What it says is certain; a rule of which
 // it says nothing may be as odd.
-func (p *Policy) Warnings() Errors {
+func (p *Policy) Warnings(now time.Time) Errors {
 	var list Errors
 	for i := range p.rules {
-		if text, _ := p.odd(i); text != "" {
-			r := &p.rules[i]
+		r := &p.rules[i]
+		text, _ := p.odd(i)
+		switch {
+		case r.over(now):
+			text = "allows nothing any more: it ended on " + lastDay(r.expires)
+		case text == "" && r.ends(now):
+			text = "ends soon, on " + lastDay(r.expires)
+		}
+		if text != "" {
 			list = append(list, Error{File: p.Source, Line: r.line, Column: r.column, Message: "rule " + r.id + " " + text})
 		}
 	}
@@ -46,7 +54,7 @@ func (p *Policy) odd(i int) (text string, idle bool) {
 // shadows reports whether no listener gets past r to later.
 func (r *rule) shadows(later *rule) bool {
 	// An allowance takes every owner, an alert one: it may be for another one.
-	if r.verdict != Allow || r.match.owners && later.verdict == Alert {
+	if r.verdict != Allow || !r.expires.IsZero() || r.match.owners && later.verdict == Alert {
 		return false
 	}
 	return later.match.implies(&r.match)

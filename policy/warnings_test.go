@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/portaudit/portaudit/configs"
 )
@@ -61,7 +62,7 @@ func TestWarnings(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := p.Warnings()
+			got := p.Warnings(time.Time{})
 			switch {
 			case tt.want == "" && len(got) > 0, tt.want != "" && len(got) == 0:
 				t.Errorf("got %v, want %q", got, tt.want)
@@ -82,7 +83,7 @@ func TestWarningsOfNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := p.Warnings(); len(got) != want {
+		if got := p.Warnings(time.Time{}); len(got) != want {
 			t.Errorf("%q: %v, want %d warnings", text, got, want)
 		}
 	}
@@ -94,7 +95,7 @@ func TestWarningsOfDefault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := p.Warnings(); len(got) > 0 {
+	if got := p.Warnings(time.Time{}); len(got) > 0 {
 		t.Error(got)
 	}
 }
@@ -155,7 +156,7 @@ func TestWarningsAreTrue(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		said += len(p.Warnings())
+		said += len(p.Warnings(time.Time{}))
 		for _, l := range listeners {
 			checkDecision(t, p, l)
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/mattn/go-runewidth"
 	"github.com/spf13/cobra"
@@ -118,8 +119,8 @@ func checkPolicy(name string, text []byte) checked {
 		r.Mistakes = remarks(mistakes)
 		return r
 	}
-	rules := len(p.Explain(policy.Listener{})) - 1 // the default is a step too
-	r.Valid, r.Rules, r.Warnings = true, &rules, remarks(p.Warnings())
+	rules := len(p.Explain(policy.Listener{}, time.Time{})) - 1 // the default is a step too
+	r.Valid, r.Rules, r.Warnings = true, &rules, remarks(p.Warnings(time.Now()))
 	return r
 }
 
