@@ -6,6 +6,7 @@ import (
 
 	"github.com/portaudit/portaudit/agent/audit"
 	"github.com/portaudit/portaudit/agent/listen"
+	"github.com/portaudit/portaudit/policy"
 )
 
 // detailOf makes the document of what is known of an owner beside the evidence;
@@ -55,7 +56,7 @@ func capabilityNames(set uint64) []string {
 		full := uint64(1)<<max(bits.Len64(set), oldestFull) - 1
 		sign, names, set = "-", []string{"ALL"}, full&^set
 	}
-	known := capabilities()
+	known := policy.CapabilityNames()
 	for ; set != 0; set &= set - 1 {
 		if n := bits.TrailingZeros64(set); n < len(known) {
 			names = append(names, sign+"CAP_"+known[n])
@@ -72,16 +73,3 @@ func capabilityNames(set uint64) []string {
 const oldestFull = 38
 
 func fullSet(set uint64) bool { return set&(set+1) == 0 && bits.Len64(set) >= oldestFull }
-
-// capabilities returns the names by number, without their CAP_
-// (include/uapi/linux/capability.h).
-func capabilities() []string {
-	return []string{
-		"CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID",
-		"SETPCAP", "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW",
-		"IPC_LOCK", "IPC_OWNER", "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT",
-		"SYS_ADMIN", "SYS_BOOT", "SYS_NICE", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD",
-		"LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP", "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG",
-		"WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF", "CHECKPOINT_RESTORE",
-	}
-}

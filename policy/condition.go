@@ -32,7 +32,7 @@ func conditionKeys() map[string]conditionKey {
 		"ephemeral":      {parse: boolCondition(func(l *Listener, _ *Owner) Answer { return l.Ephemeral }), port: true},
 		"authority":      {parse: wordCondition(Authorities(), func(l *Listener, _ *Owner) string { return l.Authority }), port: true},
 		"reach":          {parse: wordCondition(Reaches(), func(l *Listener, _ *Owner) string { return l.Reach })},
-		"owner":          {parse: wordCondition(Hows(), func(_ *Listener, o *Owner) string { return o.How }), owner: true},
+		"owner":          {parse: ownerCondition, owner: true},
 		"user":           {parse: userCondition, owner: true},
 		"root":           {parse: boolCondition(func(_ *Listener, o *Owner) Answer { return o.Root }), owner: true},
 		"address":        {parse: addressCondition},
@@ -40,6 +40,14 @@ func conditionKeys() map[string]conditionKey {
 		"dual_stack":     {parse: boolCondition(func(l *Listener, _ *Owner) Answer { return l.DualStack })},
 		"namespace":      {parse: globCondition(func(l *Listener, _ *Owner) string { return l.Namespace }, nil)},
 		"shared":         {parse: boolCondition(func(l *Listener, _ *Owner) Answer { return l.shared() })},
+		"shadows":        {parse: boolCondition(func(l *Listener, _ *Owner) Answer { return l.Shadows })},
+		"new":            {parse: boolCondition(func(l *Listener, _ *Owner) Answer { return l.New })},
+		"changed":        {parse: wordCondition(Changes(), func(l *Listener, _ *Owner) string { return l.Changed })},
+		"older_than":     {parse: ageCondition},
+		"group":          {parse: groupCondition, owner: true},
+		"capabilities":   {parse: capabilityCondition, owner: true},
+		"sha256":         {parse: digestCondition, owner: true},
+		"image":          {parse: globCondition(func(_ *Listener, o *Owner) string { return o.Image }, nil), owner: true},
 		"executable":     {parse: globCondition(func(_ *Listener, o *Owner) string { return o.Executable }, absolute), owner: true},
 		"program":        {parse: programCondition, owner: true},
 		"unit":           {parse: globCondition(func(_ *Listener, o *Owner) string { return o.Unit }, nil), owner: true},
@@ -263,16 +271,39 @@ func globCondition(fact func(*Listener, *Owner) string, valid func(*decoder, *ya
 	}
 }
 
-// portRange is a range of ports, both ends included.
-type portRange struct{ first, last registry.Port }
+// portRange is a range of ports, both ends included, of one transport or, with
+// 0, of any.
+type portRange struct {
+	first, last registry.Port
+	transport   registry.Transport
+}
+
+func (r portRange) holds(l *Listener) Answer {
+	switch {
+	case l.Port < r.first || r.last < l.Port:
+		return No
+	case r.transport != 0 && l.Transport == 0:
+		return Unknown
+	}
+	return truth(r.transport == 0 || r.transport == l.Transport)
+}
 
 func portCondition(d *decoder, n *yaml.Node) condition {
 	ranges := parsed(d, n, nil, parsePorts)
 	return condition{
 		ports: ranges,
 		test: func(l *Listener, _ *Owner) Answer {
-			return truth(slices.ContainsFunc(ranges, func(r portRange) bool { return r.first <= l.Port && l.Port <= r.last }))
+			one := No
+			for _, r := range ranges {
+				one = or(one, r.holds(l))
+			}
+			return one
 		},
-		value: func(l *Listener, _ *Owner) string { return l.Port.String() },
+		value: func(l *Listener, _ *Owner) string {
+			if slices.ContainsFunc(ranges, func(r portRange) bool { return r.transport != 0 }) {
+				return l.Port.String() + "/" + l.Transport.String()
+			}
+			return l.Port.String()
+		},
 	}
 }

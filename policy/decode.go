@@ -31,12 +31,34 @@ type decoder struct {
 	errors     Errors
 	refused    map[*yaml.Node]bool // what was said of these nodes is enough
 	conditions map[string]conditionKey
-	ids        map[string]int // line of each rule's id
+	ids        map[string]place
 	globs      int
+	sets       map[string]set
+	files      Files
+	names      []string // of the files that were read, this policy's first
+	gathered   []gathered
+	extended   map[string]*yaml.Node // the keys of the first file
+	items      int                   // values that sets stood for
+}
+
+// place is where something stands.
+type place struct {
+	file         string
+	line, column int
+}
+
+func (d *decoder) place(n *yaml.Node) place { return place{d.file, n.Line, n.Column} }
+
+// from says where something stands, to one who reads another place.
+func (p place) from(file string) string {
+	if p.file == file {
+		return fmt.Sprintf("on line %d", p.line)
+	}
+	return fmt.Sprintf("on line %d of %s", p.line, p.file)
 }
 
 func newDecoder(file string) *decoder {
-	return &decoder{file: file, refused: map[*yaml.Node]bool{}, conditions: conditionKeys(), ids: map[string]int{}}
+	return &decoder{file: file, refused: map[*yaml.Node]bool{}, conditions: conditionKeys(), ids: map[string]place{}, sets: map[string]set{}}
 }
 
 func (d *decoder) errorf(n *yaml.Node, format string, args ...any) {
@@ -70,18 +92,23 @@ func (d *decoder) mapping(n *yaml.Node, what string, keys []string, set func(key
 	}
 }
 
-// list returns the items of a list, or a single value as a list of one.
+// list returns the items of a list, or a single value as a list of one, with the
+// sets that are named written out.
 func (d *decoder) list(n *yaml.Node) []*yaml.Node {
 	switch {
 	case n.Kind == yaml.ScalarNode:
-		return []*yaml.Node{n}
+		return d.expand(n)
 	case n.Kind != yaml.SequenceNode:
 		d.errorf(n, "a value or a list of values is wanted")
 		return nil
 	case len(n.Content) == 0:
 		d.errorf(n, "an empty list can never match: remove the condition or fill the list")
 	}
-	return n.Content
+	var items []*yaml.Node
+	for _, item := range n.Content {
+		items = append(items, d.expand(item)...)
+	}
+	return items
 }
 
 // text returns a scalar as it is written. A number is a text here: an account
@@ -130,18 +157,33 @@ func (d *decoder) bool(n *yaml.Node) bool {
 
 // clip shortens a text for a message.
 func clip(s string) string {
-	if len(s) > 60 {
-		return strings.ToValidUTF8(s[:60], "") + "…"
+	if len(s) > 64 { // a SHA-256 fits
+		return strings.ToValidUTF8(s[:64], "") + "…"
 	}
 	return s
 }
 
-// parsePorts reads 22 or 8000-8100, in plain decimal.
+// parsePorts reads 22 or 8000-8100, in plain decimal, alone or with a transport:
+// 53/udp.
 func parsePorts(text string) (portRange, error) {
+	numbers, name, withTransport := strings.Cut(text, "/")
+	if !withTransport {
+		return parsePortRange(numbers)
+	}
+	t, err := registry.ParseSocketTransport(name)
+	if err != nil || t.Assigned() == 0 {
+		return portRange{}, fmt.Errorf("%q is no port with a transport such as 53/udp", text)
+	}
+	r, err := parsePortRange(numbers)
+	r.transport = t
+	return r, err
+}
+
+func parsePortRange(text string) (portRange, error) {
 	first, last, isRange := strings.Cut(text, "-")
 	a, err := registry.ParsePort(first)
 	if !isRange {
-		return portRange{a, a}, err
+		return portRange{first: a, last: a}, err
 	}
 	b, lastErr := registry.ParsePort(last)
 	switch {
@@ -150,5 +192,5 @@ func parsePorts(text string) (portRange, error) {
 	case a > b:
 		return portRange{}, fmt.Errorf("the range %q runs backwards: write %d-%d", text, b, a)
 	}
-	return portRange{a, b}, nil
+	return portRange{first: a, last: b}, nil
 }

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/portaudit/portaudit/configs"
 	"github.com/portaudit/portaudit/registry"
 )
 
@@ -25,7 +27,11 @@ func documentation(t *testing.T) (text string, policies []*Policy) {
 		if !ended {
 			t.Fatalf("example %d has no end", i+1)
 		}
-		p, err := Parse([]byte(yaml), fmt.Sprintf("example %d", i+1))
+		p, err := Compile([]byte(yaml), fmt.Sprintf("example %d", i+1), Files{
+			Read:    func(string) ([]byte, error) { return nil, errors.New("no file of an example is there") },
+			List:    func(string) ([]string, error) { return nil, nil },
+			Shipped: map[string][]byte{"default": configs.Policy()},
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -50,7 +56,7 @@ func TestDocumentation(t *testing.T) {
 			t.Errorf("no row for the condition %s", key)
 		}
 	}
-	for _, words := range [][]string{Hows(), Authorities(), Reaches(), registry.TransportNames(), scopeNames[1:], severityNames[1:]} {
+	for _, words := range [][]string{Hows(), Authorities(), Changes(), Reaches(), registry.TransportNames(), scopeNames[1:], severityNames[1:]} {
 		for _, w := range words {
 			if !strings.Contains(text, "`"+w+"`") {
 				t.Errorf("%s is not named", w)
@@ -67,7 +73,7 @@ func TestDocumentation(t *testing.T) {
 			t.Errorf("the placeholder %s is not named", name)
 		}
 	}
-	for _, limit := range []int{maxBytes, maxRules, maxGlobs, maxText, maxDepth, maxErrors} {
+	for _, limit := range []int{maxBytes, maxRules, maxGlobs, maxText, maxDepth, maxErrors, maxFiles, maxInclude, maxItems} {
 		if !strings.Contains(text, fmt.Sprintf("| %d", limit)) {
 			t.Errorf("the limit %d is not named", limit)
 		}

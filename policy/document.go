@@ -59,7 +59,7 @@ func (d *decoder) unreadable(data []byte) (Error, bool) {
 			e.Message = fmt.Sprintf("the control character %U: remove it", r)
 		}
 		if e.Message != "" {
-			e.Line, e.Column = place(data[:i])
+			e.Line, e.Column = placeBehind(data[:i])
 			return e, true
 		}
 		i += size
@@ -67,8 +67,8 @@ func (d *decoder) unreadable(data []byte) (Error, bool) {
 	return e, false
 }
 
-// place returns the line and column, from 1, of what follows text.
-func place(text []byte) (line, column int) {
+// placeBehind returns the line and column, from 1, of what follows text.
+func placeBehind(text []byte) (line, column int) {
 	start := bytes.LastIndexByte(text, '\n') + 1
 	return bytes.Count(text, []byte("\n")) + 1, utf8.RuneCount(text[start:]) + 1
 }

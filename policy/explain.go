@@ -45,6 +45,7 @@ type Step struct {
 // order, the default last.
 func (p *Policy) Explain(l Listener, now time.Time) []Step {
 	l = l.owned()
+	l.now = now
 	steps := make([]Step, 0, len(p.rules)+1)
 	ended := false
 	for i := range p.rules {

@@ -1,11 +1,14 @@
 package policy
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"gopkg.in/yaml.v3"
 )
@@ -168,4 +171,125 @@ func differ(before *string, now string) bool {
 		*before = now
 	}
 	return now != "" && now != *before
+}
+
+// ownerCondition asks how an owner is known. That nobody can be named is a fact,
+// too: "unknown".
+func ownerCondition(d *decoder, n *yaml.Node) condition {
+	const unknown = "unknown"
+	c := wordCondition(append(Hows(), unknown), func(_ *Listener, o *Owner) string { return o.How })(d, n)
+	if !slices.Contains(d.values(n), unknown) {
+		return c
+	}
+	known := c.test
+	c.test = func(l *Listener, o *Owner) Answer {
+		if namesNobody(o.How) {
+			return Yes
+		}
+		return known(l, o)
+	}
+	return c
+}
+
+// ageCondition asks for how long a listener has been there.
+func ageCondition(d *decoder, n *yaml.Node) condition {
+	text, ok := d.text(n)
+	age, err := parseAge(clip(text))
+	if ok && err != nil {
+		d.errorf(n, "%v", err)
+	}
+	return condition{
+		age: age,
+		test: func(l *Listener, _ *Owner) Answer {
+			if l.FirstSeen.IsZero() || l.now.IsZero() {
+				return Unknown
+			}
+			return truth(l.now.Sub(l.FirstSeen) >= age)
+		},
+		value: func(l *Listener, _ *Owner) string { return l.now.Sub(l.FirstSeen).Round(time.Second).String() },
+	}
+}
+
+// maxAge is the longest age that can be asked for: ten years.
+const maxAge = 10 * 366 * 24 * time.Hour
+
+// parseAge reads 90s, 10m, 24h or 7d.
+func parseAge(text string) (time.Duration, error) {
+	days, isDays := strings.CutSuffix(text, "d")
+	age, err := time.ParseDuration(text)
+	if isDays {
+		var n uint64
+		n, err = strconv.ParseUint(days, 10, 12)
+		age = time.Duration(n) * 24 * time.Hour
+	}
+	if err != nil || age <= 0 || age > maxAge {
+		return 0, fmt.Errorf("%q is no time such as 10m, 24h or 7d", text)
+	}
+	return age, nil
+}
+
+// groupCondition asks for one of the groups of an owner.
+func groupCondition(d *decoder, n *yaml.Node) condition {
+	wanted := d.texts(n)
+	return condition{
+		test: func(_ *Listener, o *Owner) Answer {
+			if o.Groups == nil {
+				return Unknown
+			}
+			return truth(slices.ContainsFunc(o.Groups, func(g string) bool { return slices.Contains(wanted, g) }))
+		},
+		value: func(_ *Listener, o *Owner) string { return orNone(o.Groups) },
+	}
+}
+
+func orNone(list []string) string {
+	if len(list) == 0 {
+		return "none"
+	}
+	return strings.Join(list, ", ")
+}
+
+// capabilityCondition asks for one of the effective capabilities of an owner.
+func capabilityCondition(d *decoder, n *yaml.Node) condition {
+	var names []string
+	for _, name := range CapabilityNames() {
+		names = append(names, "CAP_"+name)
+	}
+	var set uint64
+	for _, item := range d.list(n) {
+		if word := d.word(item, names); word != "" {
+			set |= 1 << slices.Index(names, word)
+		}
+	}
+	return condition{
+		test: func(_ *Listener, o *Owner) Answer {
+			if !o.Capabilities.Known {
+				return Unknown
+			}
+			return truth(o.Capabilities.Set&set != 0)
+		},
+		value: func(_ *Listener, o *Owner) string {
+			var has []string
+			for i, name := range names {
+				if o.Capabilities.Set&(1<<i) != 0 {
+					has = append(has, name)
+				}
+			}
+			return orNone(has)
+		},
+	}
+}
+
+// digestCondition asks for the digest of the file that an owner runs.
+func digestCondition(d *decoder, n *yaml.Node) condition {
+	wanted := parsed(d, n, nil, parseDigest)
+	return oneOf(wanted, func(s string) bool { return s != "" },
+		func(_ *Listener, o *Owner) string { return o.SHA256 }, func(s string) string { return s })
+}
+
+func parseDigest(text string) (string, error) {
+	if b, err := hex.DecodeString(text); err != nil || len(b) != sha256.Size {
+		return "", fmt.Errorf("%q is no SHA-256: 64 hexadecimal digits, as sha256sum prints them", text)
+	}
+	return strings.ToLower(text), nil
 }

@@ -35,9 +35,11 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("version: 1\ndefault: {verdict: alert, severity: high}\nrules: []\n---\n"))
 	f.Add([]byte("a: &a [*a]\n? [x]\n: !!str y\n"))
 	f.Add([]byte("version: 1\nrules:\n- {id: a, verdict: alert, severity: low, match: {risk: high, scope: public}, fix: '{port}'}\n"))
+	f.Add([]byte("version: 1\nextends: default\nchanges: {noisy: off}\ninclude: d/\nsets: {t: [$s, 1-9]}\nrules:\n- {id: a, verdict: allow, match: {port: $t}, expires: 2026-11-30}\n"))
+	f.Add([]byte(withMatch("{group: x, capabilities: CAP_BPF, older_than: 7d, changed: owner-changed, owner: unknown, image: 'a*'}")))
 	f.Add([]byte("\ufeff%YAML 1.1\n--- \"\\u0085\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		p, err := Parse(data, "f.yaml")
+		p, err := Compile(data, "f.yaml", filesOf(map[string]string{"d/a.yaml": "version: 1\nsets: {s: [22, 23/udp]}\n"}))
 		if err != nil {
 			checkErrors(t, err, len(data))
 			return
@@ -56,13 +58,13 @@ func checkErrors(t *testing.T, err error, size int) {
 		t.Fatalf("%T: %v", err, err)
 	}
 	for i, e := range list {
-		if e.File != "f.yaml" || e.Message == "" || e.Line < 0 || e.Line > size+1 || (e.Line == 0) != (e.Column == 0) {
+		if !slices.Contains([]string{"f.yaml", "d/a.yaml"}, e.File) || e.Message == "" || e.Line < 0 || e.Line > size+1 || (e.Line == 0) != (e.Column == 0) {
 			t.Errorf("%+v", e)
 		}
 		if e.Line == 0 && !strings.Contains(e.Message, "no policy is in it") && !strings.Contains(e.Message, "more mistakes") && size <= maxBytes {
 			t.Errorf("%q has no place", e.Message)
 		}
-		if i > 0 && e.Line > 0 && (list[i-1].Line > e.Line || list[i-1].Line == e.Line && list[i-1].Column > e.Column) {
+		if i > 0 && e.Line > 0 && list[i-1].File == e.File && (list[i-1].Line > e.Line || list[i-1].Line == e.Line && list[i-1].Column > e.Column) {
 			t.Errorf("%v stands behind %v", e, list[i-1])
 		}
 	}

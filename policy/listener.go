@@ -2,6 +2,7 @@ package policy
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/portaudit/portaudit/registry"
 )
@@ -49,11 +50,25 @@ type Listener struct {
 	// Authorities, "" if it was not examined.
 	Authority string
 
+	// Shadows says whether it takes what comes to its address from another
+	// program's listener on the wildcard address.
+	Shadows Answer
+
+	// FirstSeen is when it was first seen, zero if that is unknown. New says
+	// whether that was within the last day, on a host that was watched before.
+	// Changed is how it changed within the last day: one of Changes, "none", or
+	// "" if nobody watched.
+	FirstSeen time.Time
+	New       Answer
+	Changed   string
+
 	// Reach is from where the listener can be reached in effect: one of Reaches,
 	// "" if it was not evaluated.
 	Reach string
 
 	Owners []Owner
+
+	now time.Time // of the decision
 }
 
 // Owner is one process (or what stands for it) that holds the socket.
@@ -68,9 +83,20 @@ type Owner struct {
 	WorldWritable Answer // the file lies where every user may write
 	Unit          string // systemd unit or Windows service, "" if none or unknown
 	UID           UID
-	CommandLine   string // the arguments, with a space between two
-	Parent        string // name of the process that started it
-	Container     string // id or name of its container, "" if none or unknown
+	CommandLine   string   // the arguments, with a space between two
+	Parent        string   // name of the process that started it
+	Container     string   // id or name of its container, "" if none or unknown
+	Image         string   // what its container was made of, "" if none or unknown
+	Groups        []string // that its account belongs to, nil if unknown
+	Capabilities  Capabilities
+	SHA256        string // of the running file, in lower-case hexadecimal, "" if unknown
+}
+
+// Capabilities are the effective ones of a process, a bit for each of
+// CapabilityNames, that may be unknown.
+type Capabilities struct {
+	Set   uint64
+	Known bool
 }
 
 // UID is a numeric account of Unix that may be unknown.

@@ -1,8 +1,6 @@
 package policy
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"maps"
 	"regexp"
 	"slices"
@@ -10,55 +8,6 @@ import (
 
 	"gopkg.in/yaml.v3"
 )
-
-// Parse compiles a policy of language version 1 (docs/policy.md). name is what
-// errors and Policy.Source call it. An error is of type Errors and holds every
-// mistake of the file, up to 1000.
-func Parse(data []byte, name string) (*Policy, error) {
-	d := newDecoder(name)
-	sum := sha256.Sum256(data)
-	p := &Policy{Source: name, SHA256: hex.EncodeToString(sum[:]), fallback: fallback{Alert, Medium}}
-	if root := d.document(data); root != nil {
-		d.policy(root, p)
-	}
-	if len(d.errors) > 0 {
-		slices.SortStableFunc(d.errors, func(a, b Error) int {
-			if a.Line != b.Line {
-				return a.Line - b.Line
-			}
-			return a.Column - b.Column
-		})
-		return nil, d.errors.shortened(name)
-	}
-	return p, nil
-}
-
-func (d *decoder) policy(root *yaml.Node, p *Policy) {
-	hasVersion, hasRules := false, false
-	d.mapping(root, "the policy", []string{"version", "default", "command_lines", "rules"}, func(key string, k, v *yaml.Node) {
-		switch key {
-		case "version":
-			hasVersion = true
-			d.version(v)
-		case "default":
-			p.fallback = d.fallback(v)
-		case "command_lines":
-			p.CommandLines = d.bool(v)
-		case "rules":
-			hasRules = true
-			p.rules = d.rules(v)
-		}
-	})
-	if root.Kind != yaml.MappingNode {
-		return
-	}
-	if !hasVersion {
-		d.errorf(root, "the version is missing: begin with \"version: 1\"")
-	}
-	if !hasRules {
-		d.errorf(root, "there are no rules: add \"rules:\" with a list, or \"rules: []\" for the default alone")
-	}
-}
 
 func (d *decoder) version(n *yaml.Node) {
 	switch {
@@ -137,11 +86,11 @@ var ruleID = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{0,63}$`)
 
 // ruleKeys are the keys of a rule, in the order in which they read best.
 func ruleKeys() []string {
-	return []string{"id", "verdict", "severity", "match", "reason", "owner", "expires", "tags", "message", "why", "fix"}
+	return []string{"id", "verdict", "severity", "always", "match", "reason", "owner", "expires", "tags", "message", "why", "fix"}
 }
 
 func (d *decoder) rule(n *yaml.Node) rule {
-	r := rule{line: n.Line, column: n.Column}
+	r := rule{place: d.place(n)}
 	consistent := false
 	given := map[string]*yaml.Node{}
 	d.mapping(n, "a rule", ruleKeys(), func(key string, k, v *yaml.Node) {
@@ -153,6 +102,8 @@ func (d *decoder) rule(n *yaml.Node) rule {
 			r.verdict, consistent = d.verdict(v)
 		case "severity":
 			r.severity = d.severity(v)
+		case "always":
+			r.always = d.bool(v)
 		case "match":
 			r.match = d.match(v)
 		case "reason":
@@ -189,7 +140,7 @@ func (d *decoder) rule(n *yaml.Node) rule {
 // holds the keys of the rule.
 func (d *decoder) consistent(n *yaml.Node, r *rule, given map[string]*yaml.Node) {
 	if r.verdict == Allow {
-		for _, key := range []string{"severity", "message", "why", "fix"} {
+		for _, key := range []string{"severity", "always", "message", "why", "fix"} {
 			if k := given[key]; k != nil {
 				d.errorf(k, "an allow rule has no %s: it raises nothing; say why it is allowed under \"reason\"", key)
 			}
@@ -227,11 +178,11 @@ func (d *decoder) id(n *yaml.Node) string {
 	case text == HiddenPort || text == BoundPort:
 		d.errorf(n, "the id %q belongs to the findings of cross-checks: choose another", text)
 		return ""
-	case d.ids[text] > 0:
-		d.errorf(n, "the id %q is already that of the rule on line %d", text, d.ids[text])
+	case d.ids[text].line > 0:
+		d.errorf(n, "the id %q is already that of the rule %s", text, d.ids[text].from(d.file))
 		return text
 	}
-	d.ids[text] = n.Line
+	d.ids[text] = d.place(n)
 	return text
 }
 
@@ -314,7 +265,7 @@ func (d *decoder) all(n *yaml.Node, what string) match {
 		if known.port {
 			c = aboutPort(c)
 		}
-		c.key, c.want, c.values = key, written(v), scalars(v)
+		c.key, c.want, c.values = key, written(v), d.values(v)
 		m.add(known.owner, c)
 	})
 	return m

@@ -62,9 +62,9 @@ func TestParseRefuses(t *testing.T) {
 		{"version in quotes", "version: \"1\"\nrules: []\n", `p:1:10: "1" is in quotes: write it without`},
 		{"version null", "version:\nrules: []\n", `p:1:9: a version is wanted: write "version: 1"`},
 		{"version 01, which yaml.v3 takes for 1", "version: 01\nrules: []\n", `p:1:10: version "01" is not known: this program reads version 1`},
-		{"a list", "- a\n", "p:1:1: the policy wants keys and values: version, default, command_lines, rules"},
+		{"a list", "- a\n", "p:1:1: the policy wants keys and values: version, extends, changes, default, command_lines, include, sets, rules"},
 		{"rules as a mapping", "version: 1\nrules: {a: b}\n", `p:2:8: rules wants a list, each rule begun by "- id: …"`},
-		{"a rule that is a word", "version: 1\nrules: [a]\n", "p:2:9: a rule wants keys and values: id, verdict, severity, match, reason, message, why, fix"},
+		{"a rule that is a word", "version: 1\nrules: [a]\n", "p:2:9: a rule wants keys and values: id, verdict, severity, always, match, reason, owner, expires, tags, message, why, fix"},
 		{"a second document", "version: 1\nrules: []\n---\n", `p:3:1: a second document begins: a policy is one document, remove the "---"`},
 		{"a second document that is no YAML", "version: 1\nrules: []\n---\n}\n", "p:4:1: no YAML: did not find expected node content (see to indentation, quotes and brackets)"},
 		{"a key twice", "version: 1\nrules: []\nrules: []\n", `p:3:1: "rules" is given twice in the policy`},
@@ -157,7 +157,7 @@ func TestParseRefuses(t *testing.T) {
 		{"no truth", withMatch("{root: }"), "p:4:18: true or false is wanted"},
 		{"a truth as a user", withMatch("{user: true}"), `p:4:18: "true" is not taken for a text: put it in quotes`},
 		{"blanks as a user", withMatch("{user: '  '}"), "p:4:18: a value is missing"},
-		{"a mistyped how", withMatch("{owner: kernal}"), `p:4:19: "kernal" is not one of process, socket unit, kernel, container proxy, other pid namespace, denied, raced, io_uring, unheld, did you mean "kernel"?`},
+		{"a mistyped how", withMatch("{owner: kernal}"), `p:4:19: "kernal" is not one of process, socket unit, kernel, container proxy, other pid namespace, denied, raced, io_uring, unheld, unknown, did you mean "kernel"?`},
 		{"a program without its directory", withMatch("{executable: nginx}"), `p:4:24: "nginx" can never match: write the whole path, or **/nginx for any directory`},
 		{"one directory", withMatch("{executable: ./bin/nginx}"), `p:4:24: "./bin/nginx" can never match: write the whole path, or **/bin/nginx for any directory`},
 		{"a brace in a brace", withMatch(`{unit: "{a,{b}}"}`), `p:4:18: "{a,{b}}" has a brace inside a brace`},
@@ -167,7 +167,7 @@ func TestParseRefuses(t *testing.T) {
 			"p:4:31: \"/{\" opens a brace and does not close it\np:4:37: \"b\" can never match: write the whole path, or **/b for any directory"},
 		{"a long text", withMatch("{user: " + strings.Repeat("a", 5000) + "}"), "p:4:18: a text of more than 4096 bytes"},
 		{"a long word is not repeated whole", withMatch("{state: " + strings.Repeat("a", 4000) + "}"),
-			`p:4:19: "` + strings.Repeat("a", 60) + `…" is no state: use assigned, unassigned, reserved or no statement`},
+			`p:4:19: "` + strings.Repeat("a", 64) + `…" is no state: use assigned, unassigned, reserved or no statement`},
 		{"the error of Windows line ends", "version: 1\r\nrules: []\r\nx: 1\r\n", `p:3:1: unknown key "x" in the policy`},
 	}
 	for _, test := range tests {
@@ -184,8 +184,8 @@ func TestParseRefuses(t *testing.T) {
 }
 
 func allKeys() string {
-	return "address, authority, command_line, concealed, container, deleted, dual_stack, ephemeral, executable, interface, memory, namespace, " +
-		"owner, parent, port, privileged, program, range, reach, reachable, risk, root, scope, service, shared, state, transport, uid, unit, user, " +
+	return "address, authority, capabilities, changed, command_line, concealed, container, deleted, dual_stack, ephemeral, executable, group, image, interface, memory, namespace, new, older_than, " +
+		"owner, parent, port, privileged, program, range, reach, reachable, risk, root, scope, service, sha256, shadows, shared, state, transport, uid, unit, user, " +
 		"world_writable, not, any, all"
 }
 

@@ -37,7 +37,9 @@ type rule struct {
 	why      string
 	fix      string
 
-	line, column int // of the file, from 1
+	shipped bool // whether it is of the policy that this one extends
+	always  bool // whether it comes before all allowances
+	place   place
 }
 
 // match is a list of conditions that must all hold. It is evaluated for one
@@ -57,9 +59,10 @@ type condition struct {
 	any   []match                        // of an "any", which has none either
 	port  bool                           // whether it asks for a fact about a port
 
-	values []string    // as written, one by one
-	ports  []portRange // of "port"
-	globs  []glob      // of a pattern, one for each value
+	values []string      // one by one, sets written out
+	age    time.Duration // of "older_than"
+	ports  []portRange   // of "port"
+	globs  []glob        // of a pattern, one for each value
 
 	prefixes []netip.Prefix // of "address"
 }
@@ -76,6 +79,7 @@ const (
 func (p *Policy) Decide(l Listener, now time.Time) Decision {
 	var d Decision
 	l = l.owned()
+	l.now = now
 	allowed, ended := -1, -1
 	for i := range p.rules {
 		r := &p.rules[i]

@@ -18,6 +18,9 @@ func (p *Policy) Warnings(now time.Time) Errors {
 	var list Errors
 	for i := range p.rules {
 		r := &p.rules[i]
+		if r.shipped {
+			continue // that it is never reached may be meant
+		}
 		text, _ := p.odd(i)
 		switch {
 		case r.over(now):
@@ -26,7 +29,7 @@ func (p *Policy) Warnings(now time.Time) Errors {
 			text = "ends soon, on " + lastDay(r.expires)
 		}
 		if text != "" {
-			list = append(list, Error{File: p.Source, Line: r.line, Column: r.column, Message: "rule " + r.id + " " + text})
+			list = append(list, Error{File: r.place.file, Line: r.place.line, Column: r.place.column, Message: "rule " + r.id + " " + text})
 		}
 	}
 	if p.fallback.verdict == Allow && !slices.ContainsFunc(p.rules, func(r rule) bool { return r.verdict == Alert }) {
@@ -43,7 +46,7 @@ func (p *Policy) odd(i int) (text string, idle bool) {
 		return "can never match: " + why, true
 	}
 	if j := slices.IndexFunc(p.rules[:i], func(before rule) bool { return before.shadows(r) }); j >= 0 {
-		return fmt.Sprintf("is never reached: whatever it matches, rule %s on line %d has allowed before; put it first, or remove it", p.rules[j].id, p.rules[j].line), true
+		return fmt.Sprintf("is never reached: whatever it matches, rule %s %s has allowed before; put it first, or remove it", p.rules[j].id, p.rules[j].place.from(r.place.file)), true
 	}
 	if r.verdict == Allow && len(r.match.conditions) == 0 {
 		return "allows every listener that comes to it: if that is meant, \"default: allow\" says so", false
@@ -115,7 +118,9 @@ func (c *condition) has(value string) bool {
 // covered reports whether all ports of a range lie in some of others.
 func covered(r portRange, others []portRange) bool {
 	for next := int(r.first); next <= int(r.last); {
-		i := slices.IndexFunc(others, func(o portRange) bool { return int(o.first) <= next && next <= int(o.last) })
+		i := slices.IndexFunc(others, func(o portRange) bool {
+			return (o.transport == 0 || o.transport == r.transport) && int(o.first) <= next && next <= int(o.last)
+		})
 		if i < 0 {
 			return false
 		}
