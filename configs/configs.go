@@ -17,5 +17,8 @@ var config string
 // Policy returns the default policy, in the language of package policy.
 func Policy() []byte { return []byte(policy) }
 
+// Policies returns the policies that others may build on, by name.
+func Policies() map[string][]byte { return map[string][]byte{"default": Policy()} }
+
 // Config returns the commented configuration of the daemon.
 func Config() []byte { return []byte(config) }

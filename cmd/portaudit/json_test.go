@@ -115,7 +115,8 @@ func TestJSONOfCheck(t *testing.T) {
 		"",
 		"\x00",
 	} {
-		b, err := json.Marshal(checkPolicy("p.yaml", []byte(text)))
+		r, _ := checkPolicy("p.yaml", []byte(text))
+		b, err := json.Marshal(r)
 		if err != nil {
 			t.Fatal(err)
 		}

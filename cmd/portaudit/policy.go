@@ -57,11 +57,11 @@ Exit codes: 0 no mistake, warnings or not; 1 the output could not be written;
 			if err != nil {
 				return usage(err)
 			}
-			r := checkPolicy(name, text)
+			r, texts := checkPolicy(name, text)
 			if asJSON {
 				err = printJSON(c.OutOrStdout(), r)
 			} else {
-				err = writeCheck(c.OutOrStdout(), screenOf(c.OutOrStdout()), r, text)
+				err = writeCheck(c.OutOrStdout(), screenOf(c.OutOrStdout()), r, texts)
 			}
 			if err == nil && !r.Valid {
 				return exitError{code: exitUsage}
@@ -98,42 +98,55 @@ type checked struct {
 
 // remark is what is said of one place of a policy.
 type remark struct {
+	File    string `json:"file,omitempty"` // where it is not the policy's own
 	Line    int    `json:"line,omitempty"`
 	Column  int    `json:"column,omitempty"`
 	Message string `json:"message"`
 }
 
-func remarks(list policy.Errors) []remark {
+func remarks(list policy.Errors, own string) []remark {
 	all := make([]remark, len(list))
 	for i, e := range list {
-		all[i] = remark{e.Line, e.Column, audit.Visible(e.Message)}
+		all[i] = remark{Line: e.Line, Column: e.Column, Message: audit.Visible(e.Message)}
+		if e.File != own {
+			all[i].File = audit.Visible(e.File)
+		}
 	}
 	return all
 }
 
-func checkPolicy(name string, text []byte) checked {
+// checkPolicy compiles a policy, and returns what came of it and the texts of its
+// files by name.
+func checkPolicy(name string, text []byte) (checked, map[string][]byte) {
 	r := checked{Schema: 1, Policy: audit.Visible(name), Mistakes: []remark{}, Warnings: []remark{}}
-	p, err := policy.Parse(text, name)
+	texts := map[string][]byte{r.Policy: text}
+	files := policyFiles()
+	read := files.Read
+	files.Read = func(path string) ([]byte, error) {
+		b, err := read(path)
+		texts[audit.Visible(path)] = b
+		return b, err
+	}
+	p, err := policy.Compile(text, name, files)
 	var mistakes policy.Errors
 	if errors.As(err, &mistakes) {
-		r.Mistakes = remarks(mistakes)
-		return r
+		r.Mistakes = remarks(mistakes, name)
+		return r, texts
 	}
 	rules := len(p.Explain(policy.Listener{}, time.Time{})) - 1 // the default is a step too
-	r.Valid, r.Rules, r.Warnings = true, &rules, remarks(p.Warnings(time.Now()))
-	return r
+	r.Valid, r.Rules, r.Warnings = true, &rules, remarks(p.Warnings(time.Now()), name)
+	return r, texts
 }
 
 // writeCheck prints the result for people: each place in the form that editors
 // know, with the line and a caret below it.
-func writeCheck(w io.Writer, s screen, r checked, text []byte) error {
-	lines := strings.Split(string(text), "\n")
+func writeCheck(w io.Writer, s screen, r checked, texts map[string][]byte) error {
 	var b strings.Builder
 	for _, m := range r.Mistakes {
-		writeRemark(&b, s, r.Policy, "", m, lines)
+		writeRemark(&b, s, r.Policy, "", m, texts)
 	}
 	for _, m := range r.Warnings {
-		writeRemark(&b, s, r.Policy, s.paint("medium", "warning")+": ", m, lines)
+		writeRemark(&b, s, r.Policy, s.paint("medium", "warning")+": ", m, texts)
 	}
 	switch {
 	case !r.Valid:
@@ -147,12 +160,16 @@ func writeCheck(w io.Writer, s screen, r checked, text []byte) error {
 	return err
 }
 
-func writeRemark(b *strings.Builder, s screen, file, kind string, m remark, lines []string) {
+func writeRemark(b *strings.Builder, s screen, file, kind string, m remark, texts map[string][]byte) {
+	if m.File != "" {
+		file = m.File
+	}
 	if m.Line == 0 {
 		fmt.Fprintf(b, "%s: %s%s\n", file, kind, m.Message)
 		return
 	}
 	fmt.Fprintf(b, "%s:%d:%d: %s%s\n", file, m.Line, m.Column, kind, m.Message)
+	lines := strings.Split(string(texts[file]), "\n")
 	if m.Line > len(lines) {
 		return // at the end of the file
 	}

@@ -6,6 +6,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
+	"path/filepath"
 
 	"github.com/portaudit/portaudit/agent/listen"
 	"github.com/portaudit/portaudit/configs"
@@ -44,7 +46,28 @@ func loadPolicy(path string) (*policy.Policy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("policy: %w", err)
 	}
-	return policy.Parse(b, path)
+	return policy.Compile(b, path, policyFiles())
+}
+
+// policyFiles is where a policy finds those that it includes and extends.
+func policyFiles() policy.Files {
+	return policy.Files{Read: readFile, List: listPolicies, Shipped: configs.Policies()}
+}
+
+// listPolicies returns the paths of the policies of a directory, in lexical order.
+// What begins with a dot is an editor's, or a package manager's.
+func listPolicies(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var paths []string
+	for _, e := range entries {
+		if filepath.Ext(e.Name()) == ".yaml" && !strings.HasPrefix(e.Name(), ".") {
+			paths = append(paths, filepath.Join(dir, e.Name()))
+		}
+	}
+	return paths, nil
 }
 
 // maxFile bounds the files that users write: what parses them refuses a longer
