@@ -1,6 +1,9 @@
 package agent
 
 import (
+	"time"
+
+	"github.com/portaudit/portaudit/agent/audit"
 	"github.com/portaudit/portaudit/agent/listen"
 	"github.com/portaudit/portaudit/policy"
 	"github.com/portaudit/portaudit/registry"
@@ -19,6 +22,8 @@ type classifier struct {
 	catalog *registry.Catalog
 	rules   map[string]listen.Namespace // by label
 	owners  ownerships
+	shadows shadows // nil where nobody asks
+	past    past
 }
 
 // newClassifier returns the classifier of a snapshot; detailed, it also makes
@@ -27,6 +32,9 @@ func newClassifier(s listen.Snapshot, catalog *registry.Catalog, p *policy.Polic
 	c := classifier{catalog: catalog, rules: map[string]listen.Namespace{}, owners: newOwnerships(p.CommandLines, detailed)}
 	for _, ns := range s.Namespaces {
 		c.rules[ns.Label] = ns
+	}
+	if p.Asks("shadows") {
+		c.shadows = shadowsOf(s.Sockets)
 	}
 	return c
 }
@@ -47,6 +55,9 @@ func (by classifier) classify(s listen.Socket) classified {
 		Interface: s.Interface, DualStack: policyAnswer(s.DualStack), Namespace: s.Namespace,
 	}}
 	c.facts.Owners = c.owners.facts
+	if by.shadows != nil {
+		c.facts.Shadows = by.shadows.by(s)
+	}
 	if s.Exposure.Reach != listen.ReachUnknown {
 		c.facts.Reach = s.Exposure.Reach.String()
 	}
@@ -61,6 +72,28 @@ func (by classifier) classify(s listen.Socket) classified {
 		c.facts.Risk, _ = policy.ParseSeverity(use.Severity)
 	}
 	return c
+}
+
+// decide makes the document of a socket as the policy decides on it at a time.
+func (by classifier) decide(s listen.Socket, p *policy.Policy, at time.Time) Listener {
+	c := by.remembered(by.classify(s), at)
+	return listener(c, p.Decide(c.facts, at), at)
+}
+
+// remembered adds to what is known of a socket what is remembered of its listener.
+func (by classifier) remembered(c classified, at time.Time) classified {
+	if by.past == nil {
+		return c
+	}
+	r := by.past(c.id(), at)
+	c.facts.FirstSeen, c.facts.New, c.facts.Changed = r.firstSeen, r.isNew, r.changed
+	return c
+}
+
+// id is that of the listener.
+func (c classified) id() string {
+	at := place{audit.Visible(c.socket.Namespace), c.socket.Transport.String(), c.facts.Scope.String(), c.socket.ID()}
+	return identity(at, c.owners.program)
 }
 
 // policyAnswer translates a fact of listen into policy's own type: neither

@@ -52,8 +52,10 @@ type track struct {
 	Seen      int                `json:"seen"`   // audits until it was confirmed
 	Missed    int                `json:"missed"` // audits in a row without it
 	Confirmed bool               `json:"confirmed"`
-	Programs  []string           `json:"programs"` // signatures of all owners it ever had
-	Raised    map[string]Finding `json:"raised"`   // by id
+	Programs  []string           `json:"programs"`         // signatures of all owners it ever had
+	Raised    map[string]Finding `json:"raised"`           // by id
+	Change    string             `json:"change,omitempty"` // how it changed last, of those that a policy can ask for
+	ChangedAt time.Time          `json:"changed_at,omitzero"`
 }
 
 // change makes a change of the kind about the track as it is.
@@ -341,6 +343,7 @@ func appear(tracks map[string]track, ports map[port][]string, t track) (track, [
 		return t, changes
 	}
 	was := tracks[id]
+	t = t.turned(word)
 	changes[0] = t.changed(word)
 	if was.Missed > 0 { // it gave its place up; else both are there
 		changes[0].replaces = id
@@ -393,6 +396,7 @@ func compare(old, t track, owners bool) (track, []change) {
 	switch {
 	case owners:
 		if word := whatChanged(old, t); word != "" {
+			t = t.turned(word)
 			changes = append(changes, t.changed(word))
 		}
 	case !unresolved(old.Listener.Owners) || !slices.EqualFunc(old.Listener.Owners, t.Listener.Owners, sameHow):

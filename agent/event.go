@@ -89,9 +89,12 @@ func replay(tracks map[string]track, e audit.Event) map[string]track {
 	t, known := after[e.Listener]
 	delete(after, e.Replaces)
 	if !known || e.Event == audit.ListenerOpened || e.Event == audit.ListenerChanged {
-		raised := t.Raised
+		raised, was := t.Raised, t
 		t = trackOf(e)
 		t.Raised = raised
+		if t.Change == "" {
+			t.Change, t.ChangedAt = was.Change, was.ChangedAt
+		}
 	}
 	switch e.Event {
 	case audit.FindingRaised:
@@ -127,5 +130,5 @@ func trackOf(e audit.Event) track {
 	if e.LastSeen != nil {
 		t.LastSeen = *e.LastSeen
 	}
-	return t
+	return t.turned(e.Change)
 }

@@ -107,6 +107,9 @@ func (l *loop) apply(batch []listen.Change) []change {
 		return tracks
 	}
 	by := l.by.clone()
+	if asksPast(l.Policy) {
+		by.past = pastOf(remembered(), l.state.Began)
+	}
 	for _, c := range batch {
 		l.state.Tally.Told++
 		if !c.Opened {
@@ -125,8 +128,7 @@ func (l *loop) apply(batch []listen.Change) []change {
 		if !ok {
 			continue
 		}
-		classified := by.classify(s)
-		found := listener(classified, l.Policy.Decide(classified.facts, c.Time), c.Time)
+		found := by.decide(s, l.Policy, c.Time)
 		if quiet(found, c.Asked) {
 			l.live.overhear(found, keyOf(c), c.Time.UTC())
 			continue

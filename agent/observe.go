@@ -59,8 +59,7 @@ func listeners(s listen.Snapshot, by classifier, p *policy.Policy) []Listener {
 		wait.Go(func() {
 			by := by.clone()
 			for k := i * len(all) / parts; k < (i+1)*len(all)/parts; k++ {
-				c := by.classify(s.Sockets[k])
-				all[k] = listener(c, p.Decide(c.facts, s.Time), s.Time)
+				all[k] = by.decide(s.Sockets[k], p, s.Time)
 			}
 		})
 	}
@@ -84,7 +83,7 @@ func listener(c classified, d policy.Decision, at time.Time) Listener {
 	if s.Creator.Known {
 		l.Creator = &s.Creator.ID
 	}
-	l.ID = identity(placeOf(l), c.owners.program)
+	l.ID = c.id()
 	for _, f := range d.Findings {
 		l.Findings = append(l.Findings, findingOf(f, l))
 	}

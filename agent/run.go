@@ -156,6 +156,7 @@ type loop struct {
 	// does no more than to note when it was.
 	seen    uint64    // generation of the snapshot that the state accounts for, 0 if it may not be skipped
 	audited time.Time // of the last audit
+	again   time.Time // when the policy may decide otherwise on the same, zero: never
 	skipped bool      // whether that one was such an audit
 	quiet   int       // such audits in a row
 	resting bool      // whether state.Tracks was left to the state file
@@ -226,7 +227,7 @@ func (l *loop) audit(ctx context.Context) error {
 	if err != nil {
 		return l.failed(err)
 	}
-	if snapshot.Generation != 0 && snapshot.Generation == l.seen && !l.lost {
+	if snapshot.Generation != 0 && snapshot.Generation == l.seen && !l.lost && (l.again.IsZero() || snapshot.Time.Before(l.again)) {
 		l.settleLive(began)
 		l.audited, l.skipped = snapshot.Time, true
 		if l.quiet++; l.quiet == restAfter {
@@ -242,6 +243,12 @@ func (l *loop) audit(ctx context.Context) error {
 	l.audited = snapshot.Time
 	by := newClassifier(snapshot, l.Catalog, l.Policy, false)
 	l.by = by.clone() // without the documents that it makes
+	if l.state.Began.IsZero() {
+		l.state.Began = snapshot.Time.UTC()
+	}
+	if asksPast(l.Policy) {
+		by.past = pastOf(l.state.Tracks, l.state.Began)
+	}
 	o := observe(snapshot, by, l.Policy)
 	o.early = l.early
 	o.coverage = heard(o.coverage, l.Realtime.Text, l.lost)
@@ -254,7 +261,7 @@ func (l *loop) audit(ctx context.Context) error {
 	coverage := o.coverage // a copy: a pointer into o would keep all of it
 	l.state.Tracks, l.state.Coverage, l.failure = tracks, &coverage, ""
 	l.settleLive(began)
-	l.seen, l.stale = 0, true
+	l.seen, l.stale, l.again = 0, true, decideAgain(l.Policy, tracks, snapshot.Time)
 	if len(changes) == 0 && settled(tracks) && !l.lost {
 		l.seen = snapshot.Generation
 	}

@@ -30,8 +30,8 @@ func Scan(ctx context.Context, o ScanOptions) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	seen := observe(snapshot, newClassifier(snapshot, o.Catalog, o.Policy, true), o.Policy)
-	sights := firstSights(o.StateDir)
+	by, sights := o.classifier(snapshot)
+	seen := observe(snapshot, by, o.Policy)
 	for i := range seen.listeners {
 		l := &seen.listeners[i]
 		l.FirstSeen = sights(*l)
@@ -43,12 +43,16 @@ func Scan(ctx context.Context, o ScanOptions) (Report, error) {
 	return crossChecked(ctx, r, o.CrossCheck)
 }
 
-// firstSights returns when a listener was first seen: by the running agent if
-// what it remembers can be read, else by this audit. There may be no agent, or
-// one of another user.
-func firstSights(stateDir string) func(Listener) time.Time {
-	s, err := readState(stateDir)
-	return func(l Listener) time.Time {
+// classifier returns that of a snapshot, and when a listener was first seen: by
+// the running agent if what it remembers can be read, else by this audit. There
+// may be no agent, or one of another user.
+func (o ScanOptions) classifier(snapshot listen.Snapshot) (classifier, func(Listener) time.Time) {
+	by := newClassifier(snapshot, o.Catalog, o.Policy, true)
+	s, err := readState(o.StateDir)
+	if err == nil {
+		by.past = pastOf(s.Tracks, s.Began)
+	}
+	return by, func(l Listener) time.Time {
 		if t, known := s.Tracks[l.ID]; err == nil && known {
 			return t.Listener.FirstSeen
 		}
@@ -78,10 +82,10 @@ func Explain(ctx context.Context, o ScanOptions, asked func(Listener) bool) ([]E
 	if err != nil {
 		return nil, audit.Coverage{}, err
 	}
-	by, sights := newClassifier(snapshot, o.Catalog, o.Policy, true), firstSights(o.StateDir)
+	by, sights := o.classifier(snapshot)
 	explanations := []Explanation{}
 	for _, s := range snapshot.Sockets {
-		c := by.classify(s)
+		c := by.remembered(by.classify(s), snapshot.Time)
 		l := listener(c, o.Policy.Decide(c.facts, snapshot.Time), snapshot.Time)
 		if asked(l) {
 			l.FirstSeen = sights(l)

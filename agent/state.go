@@ -38,7 +38,8 @@ type state struct {
 	// Suspects are what cross-checks found, by the id of the finding.
 	Suspects map[string]suspect `json:"suspects,omitempty"`
 	Tally    Tally              `json:"changes"`
-	Policy   string             `json:"policy"` // SHA-256 of the one that the listeners were decided by
+	Began    time.Time          `json:"began,omitzero"` // when the host was first audited
+	Policy   string             `json:"policy"`         // SHA-256 of the one that the listeners were decided by
 }
 
 // readState reads what was remembered; nothing if there is no file yet.
@@ -96,6 +97,8 @@ func parseState(r io.Reader) (state, error) {
 			return d.Decode(&s.Coverage)
 		case "policy":
 			return d.Decode(&s.Policy)
+		case "began":
+			return d.Decode(&s.Began)
 		case "changes":
 			return d.Decode(&s.Tally)
 		case "suspects":
@@ -193,6 +196,9 @@ func recall(stateDir, logDir string) (state, error) {
 	for e, err := range audit.ReadFrom(logDir, s.Seq) {
 		if err != nil {
 			return s, errors.Join(problem, fmt.Errorf("read the log back: %w", err))
+		}
+		if s.Began.IsZero() {
+			s.Began = e.Time
 		}
 		s.Tracks = replay(s.Tracks, e)
 		s.Seq = e.Seq

@@ -95,6 +95,7 @@ type watcher struct {
 	since   map[string]time.Time  // first sight of each listener, by id
 	lost    uint64
 	failure string
+	before  state // as the daemon had it when the watch began, if the policy asks for the past
 
 	changed bool // since the last view
 	changes []audit.Event
@@ -151,6 +152,9 @@ func (w *watcher) audit(ctx context.Context) error {
 	first := w.by.catalog == nil
 	w.seen, w.sockets = snapshot.Generation, snapshot.Sockets
 	w.by = newClassifier(snapshot, w.Catalog, w.Policy, true)
+	if asksPast(w.Policy) {
+		w.by.past = w.past(first)
+	}
 	w.last = observe(snapshot, w.by, w.Policy)
 	w.last.coverage = heard(w.last.coverage, w.Realtime.Text, false)
 	w.date(first)
@@ -161,6 +165,22 @@ func (w *watcher) audit(ctx context.Context) error {
 	w.note(changes)
 	w.changed = true
 	return nil
+}
+
+// past tells what the daemon remembered when the watch began, and what was seen
+// since.
+func (w *watcher) past(first bool) past {
+	if first {
+		s, _ := readState(w.StateDir) // there may be no daemon, or one of another user
+		w.before = s
+	}
+	tracks := maps.Clone(w.tracks)
+	for id, t := range w.before.Tracks {
+		if _, here := tracks[id]; !here || tracks[id].Listener.FirstSeen.IsZero() {
+			tracks[id] = t
+		}
+	}
+	return pastOf(tracks, w.before.Began)
 }
 
 // date gives each listener of the last audit its first sight, and forgets those
@@ -198,8 +218,7 @@ func (w *watcher) follow(c listen.Change) {
 	if !ok {
 		return
 	}
-	classified := w.by.classify(s)
-	l := listener(classified, w.Policy.Decide(classified.facts, c.Time), c.Time)
+	l := w.by.decide(s, w.Policy, c.Time)
 	if quiet(l, c.Asked) {
 		w.live.overhear(l, key, at)
 		return
@@ -254,7 +273,7 @@ func (w *watcher) view() View {
 		Explain: func(l Listener) []Step {
 			by := by.clone() // for the caller's goroutine
 			for _, s := range sockets {
-				c := by.classify(s)
+				c := by.remembered(by.classify(s), o.time)
 				if of := listener(c, p.Decide(c.facts, o.time), o.time); of.ID == l.ID && of.Address == l.Address {
 					return steps(p.Explain(c.facts, o.time))
 				}

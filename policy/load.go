@@ -50,6 +50,10 @@ func Compile(data []byte, name string, files Files) (*Policy, error) {
 		return nil, d.inOrder().shortened(name)
 	}
 	p.rules = inOrderOfTrial(p.rules)
+	p.asked = map[string]bool{}
+	for i := range p.rules {
+		p.note(&p.rules[i].match)
+	}
 	return p, nil
 }
 

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -13,6 +14,32 @@ type Policy struct {
 
 	rules    []rule
 	fallback fallback
+	asked    map[string]bool // keys of the conditions
+	ages     []time.Duration // of "older_than"
+}
+
+// Asks reports whether any rule has a condition of the key: what none asks for
+// need not be found out.
+func (p *Policy) Asks(key string) bool { return p.asked[key] }
+
+// Ages returns the ages at which a listener is decided on anew.
+func (p *Policy) Ages() []time.Duration { return p.ages }
+
+// note remembers what a match asks for.
+func (p *Policy) note(m *match) {
+	for i := range m.conditions {
+		c := &m.conditions[i]
+		p.asked[c.key] = true
+		if c.age > 0 && !slices.Contains(p.ages, c.age) {
+			p.ages = append(p.ages, c.age)
+		}
+		if c.inner != nil {
+			p.note(c.inner)
+		}
+		for k := range c.any {
+			p.note(&c.any[k])
+		}
+	}
 }
 
 // fallback is what becomes of a listener that no rule allowed.
