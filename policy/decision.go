@@ -42,12 +42,16 @@ type Verdict uint8
 const (
 	Alert Verdict = iota
 	Allow
+	Require // of rules alone: some listener must match
 )
 
-// String returns "alert" or "allow".
+// String returns "alert", "allow" or "require".
 func (v Verdict) String() string {
-	if v == Allow {
+	switch v {
+	case Allow:
 		return "allow"
+	case Require:
+		return "require"
 	}
 	return "alert"
 }

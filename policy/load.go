@@ -49,12 +49,27 @@ func Compile(data []byte, name string, files Files) (*Policy, error) {
 	if len(d.errors) > 0 {
 		return nil, d.inOrder().shortened(name)
 	}
-	p.rules = inOrderOfTrial(p.rules)
-	p.asked = map[string]bool{}
-	for i := range p.rules {
-		p.note(&p.rules[i].match)
-	}
+	p.sort()
 	return p, nil
+}
+
+// sort puts the rules where they belong, and notes what they ask for.
+func (p *Policy) sort() {
+	all := p.rules
+	p.rules, p.asked = nil, map[string]bool{}
+	for i := range all {
+		r := all[i]
+		p.note(&r.match)
+		switch {
+		case r.state != "":
+			p.states = append(p.states, r)
+		case r.verdict == Require:
+			p.required = append(p.required, r)
+		default:
+			p.rules = append(p.rules, r)
+		}
+	}
+	p.rules = inOrderOfTrial(p.rules)
 }
 
 // inOrderOfTrial puts alerts first that no allowance may silence.
@@ -268,7 +283,7 @@ const off = "off"
 
 // changed returns the rules of the policy that is extended, as changes have them.
 func (d *decoder) changed(base *Policy, changes *yaml.Node) []rule {
-	rules := slices.Clone(base.rules)
+	rules := slices.Concat(base.rules, base.required, base.states)
 	if changes == nil {
 		return rules
 	}

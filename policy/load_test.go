@@ -86,7 +86,7 @@ func TestCompile(t *testing.T) {
 		{reason: "ids across files", main: "version: 1\ninclude: a.yaml\nrules:\n" + rule("a", 1), files: map[string]string{"etc/a.yaml": "version: 1\nrules:\n" + rule("a", 2)},
 			mistakes: `etc/a.yaml:3:8: the id "a" is already that of the rule on line 4 of etc/p.yaml`},
 		{reason: "mistakes of several files", main: "version: 1\ninclude: a.yaml\nrules:\n- {id: a, verdict: alow, match: any}\n", files: map[string]string{"etc/a.yaml": "rules: []\n"},
-			mistakes: "etc/p.yaml:4:20: \"alow\" is not one of alert, allow, did you mean \"allow\"?\netc/a.yaml:1:1: the version is missing: begin with \"version: 1\""},
+			mistakes: "etc/p.yaml:4:20: \"alow\" is not one of alert, allow, require, did you mean \"allow\"?\netc/a.yaml:1:1: the version is missing: begin with \"version: 1\""},
 		{reason: "no YAML in another file", main: "version: 1\ninclude: a.yaml\n", files: map[string]string{"etc/a.yaml": "version: 1\nrules: *x\n"},
 			mistakes: "etc/a.yaml:2:1: no YAML: unknown anchor 'x' referenced (see to indentation, quotes and brackets)"},
 		{reason: "an unknown policy", main: "version: 1\nextends: defualt\n", mistakes: `etc/p.yaml:2:10: "defualt" is not one of default, did you mean "default"?`},

@@ -24,7 +24,7 @@ func (d *decoder) version(n *yaml.Node) {
 func (d *decoder) fallback(n *yaml.Node) fallback {
 	f := fallback{Alert, Medium}
 	if n.Kind == yaml.ScalarNode {
-		f.verdict, _ = d.verdict(n)
+		f.verdict, _ = d.verdict(n, Alert, Allow)
 		return f
 	}
 	hasVerdict, hasSeverity := false, false
@@ -32,7 +32,7 @@ func (d *decoder) fallback(n *yaml.Node) fallback {
 		switch key {
 		case "verdict":
 			hasVerdict = true
-			f.verdict, _ = d.verdict(v)
+			f.verdict, _ = d.verdict(v, Alert, Allow)
 		case "severity":
 			hasSeverity = true
 			f.severity = d.severity(v)
@@ -47,14 +47,16 @@ func (d *decoder) fallback(n *yaml.Node) fallback {
 	return f
 }
 
-func (d *decoder) verdict(n *yaml.Node) (v Verdict, ok bool) {
-	switch d.word(n, []string{"alert", "allow"}) {
-	case "alert":
-		return Alert, true
-	case "allow":
-		return Allow, true
+func (d *decoder) verdict(n *yaml.Node, verdicts ...Verdict) (v Verdict, ok bool) {
+	var words []string
+	for _, v := range verdicts {
+		words = append(words, v.String())
 	}
-	return Alert, false
+	i := slices.Index(words, d.word(n, words))
+	if i < 0 {
+		return Alert, false
+	}
+	return verdicts[i], true
 }
 
 func (d *decoder) severity(n *yaml.Node) Severity {
@@ -86,11 +88,11 @@ var ruleID = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{0,63}$`)
 
 // ruleKeys are the keys of a rule, in the order in which they read best.
 func ruleKeys() []string {
-	return []string{"id", "verdict", "severity", "always", "match", "reason", "owner", "expires", "tags", "message", "why", "fix"}
+	return []string{"id", "verdict", "severity", "always", "match", "when", "grace", "reason", "owner", "expires", "tags", "message", "why", "fix"}
 }
 
 func (d *decoder) rule(n *yaml.Node) rule {
-	r := rule{place: d.place(n)}
+	r := rule{place: d.place(n), grace: defaultGrace}
 	consistent := false
 	given := map[string]*yaml.Node{}
 	d.mapping(n, "a rule", ruleKeys(), func(key string, k, v *yaml.Node) {
@@ -99,13 +101,17 @@ func (d *decoder) rule(n *yaml.Node) rule {
 		case "id":
 			r.id = d.id(v)
 		case "verdict":
-			r.verdict, consistent = d.verdict(v)
+			r.verdict, consistent = d.verdict(v, Alert, Allow, Require)
 		case "severity":
 			r.severity = d.severity(v)
 		case "always":
 			r.always = d.bool(v)
 		case "match":
 			r.match = d.match(v)
+		case "when":
+			r.state = d.word(v, States())
+		case "grace":
+			r.grace = d.grace(v)
 		case "reason":
 			r.reason = d.sentence(v, false)
 		case "owner":
@@ -126,7 +132,7 @@ func (d *decoder) rule(n *yaml.Node) rule {
 		return r
 	}
 	for _, key := range []string{"id", "verdict", "match"} {
-		if given[key] == nil {
+		if given[key] == nil && (key != "match" || given["when"] == nil) {
 			d.errorf(n, "a rule needs the key %q", key)
 		}
 	}
@@ -134,31 +140,6 @@ func (d *decoder) rule(n *yaml.Node) rule {
 		d.consistent(n, &r, given)
 	}
 	return r
-}
-
-// consistent checks what an alert needs and an allowance must not have. given
-// holds the keys of the rule.
-func (d *decoder) consistent(n *yaml.Node, r *rule, given map[string]*yaml.Node) {
-	if r.verdict == Allow {
-		for _, key := range []string{"severity", "always", "message", "why", "fix"} {
-			if k := given[key]; k != nil {
-				d.errorf(k, "an allow rule has no %s: it raises nothing; say why it is allowed under \"reason\"", key)
-			}
-		}
-		if !r.expires.IsZero() {
-			r.foretold()
-		}
-		return
-	}
-	if k := given["expires"]; k != nil {
-		d.errorf(k, "an alert rule has no end: remove it when it is not wanted any more")
-	}
-	if given["severity"] == nil {
-		d.errorf(n, "an alert rule needs a severity: low, medium, high or critical")
-	}
-	if r.message == "" {
-		r.message = "{owners} listens on {endpoint} ({service}): rule " + r.id + "."
-	}
 }
 
 func (d *decoder) id(n *yaml.Node) string {
@@ -216,7 +197,7 @@ func (d *decoder) sentence(n *yaml.Node, placeholders bool) string {
 	}
 	if placeholders {
 		for _, name, rest := cutPlaceholder(text); name != ""; _, name, rest = cutPlaceholder(rest) {
-			if !slices.Contains(Placeholders(), name) {
+			if !slices.Contains(Placeholders(), name) && name != statePlaceholder {
 				d.errorf(n, "unknown placeholder {%s}%s", name, suggest(name, Placeholders()))
 			}
 		}

@@ -12,11 +12,16 @@ type Policy struct {
 	SHA256       string // of its text, in hexadecimal
 	CommandLines bool   // whether command lines may be logged
 
-	rules    []rule
+	rules    []rule // of listeners: alerts and allowances
+	required []rule
+	states   []rule // of the host
 	fallback fallback
 	asked    map[string]bool // keys of the conditions
 	ages     []time.Duration // of "older_than"
 }
+
+// Len returns the number of rules.
+func (p *Policy) Len() int { return len(p.rules) + len(p.required) + len(p.states) }
 
 // Asks reports whether any rule has a condition of the key: what none asks for
 // need not be found out.
@@ -64,8 +69,10 @@ type rule struct {
 	why      string
 	fix      string
 
-	shipped bool // whether it is of the policy that this one extends
-	always  bool // whether it comes before all allowances
+	shipped bool          // whether it is of the policy that this one extends
+	grace   time.Duration // of what is required
+	state   string        // of the host, that it alerts of; "" if it is of listeners
+	always  bool          // whether it comes before all allowances
 	place   place
 }
 

@@ -40,6 +40,11 @@ func Expand(text string, value func(placeholder string) string) string {
 	return b.String()
 }
 
+// fillIn replaces one placeholder.
+func fillIn(text, placeholder, value string) string {
+	return strings.ReplaceAll(text, "{"+placeholder+"}", value)
+}
+
 // cutPlaceholder cuts a text around the first name in braces, which Expand
 // replaces or which looks like a mistyped one of these: {risk-name} and {port1}
 // are mistakes, {} and {a b} are none. Without one, all of the text is before.

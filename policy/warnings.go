@@ -32,7 +32,13 @@ func (p *Policy) Warnings(now time.Time) Errors {
 			list = append(list, Error{File: r.place.file, Line: r.place.line, Column: r.place.column, Message: "rule " + r.id + " " + text})
 		}
 	}
-	if p.fallback.verdict == Allow && !slices.ContainsFunc(p.rules, func(r rule) bool { return r.verdict == Alert }) {
+	for i := range p.required {
+		if why := p.required[i].match.impossible(); why != "" {
+			at := p.required[i].place
+			list = append(list, Error{File: at.file, Line: at.line, Column: at.column, Message: "rule " + p.required[i].id + " can never be met: " + why})
+		}
+	}
+	if p.fallback.verdict == Allow && !slices.ContainsFunc(p.rules, func(r rule) bool { return r.verdict == Alert }) && len(p.required)+len(p.states) == 0 {
 		list = append(list, Error{File: p.Source, Message: "the policy finds nothing, whatever listens: no rule alerts, and the default allows"})
 	}
 	return list

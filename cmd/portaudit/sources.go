@@ -6,8 +6,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"strings"
 	"path/filepath"
+	"strings"
 
 	"github.com/portaudit/portaudit/agent/listen"
 	"github.com/portaudit/portaudit/configs"
