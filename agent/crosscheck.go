@@ -134,7 +134,7 @@ func (s suspect) event(kind, message string) audit.Event {
 
 // ofCrossCheck reports whether a record is of what a cross-check found.
 func ofCrossCheck(e audit.Event) bool {
-	return (e.Event == audit.FindingRaised || e.Event == audit.FindingCleared) && e.Listener == ""
+	return (e.Event == audit.FindingRaised || e.Event == audit.FindingCleared) && e.Listener == "" && e.Transport != ""
 }
 
 // replaySuspect brings what is remembered of cross-checks up to a record.

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -166,7 +167,7 @@ func TestReplaySuspect(t *testing.T) {
 		got = replaySuspect(got, e)
 	}
 	for id, s := range want {
-		if got[id].Finding != s.Finding || got[id].endpoint() != s.endpoint() {
+		if !reflect.DeepEqual(got[id].Finding, s.Finding) || got[id].endpoint() != s.endpoint() {
 			t.Errorf("replayed as %+v, was %+v", got[id], s)
 		}
 		got = replaySuspect(got, s.event(audit.FindingCleared, "m"))

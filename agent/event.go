@@ -25,7 +25,7 @@ func event(c change) audit.Event {
 		e.Addresses = c.addresses
 	}
 	if f := c.finding; f.ID != "" {
-		e.ID, e.Rule, e.Severity, e.Why, e.Fix = f.ID, f.Rule, f.Severity, f.Why, f.Fix
+		e.ID, e.Rule, e.Severity, e.Why, e.Fix, e.Tags = f.ID, f.Rule, f.Severity, f.Why, f.Fix, f.Tags
 	}
 	return e
 }
@@ -78,7 +78,7 @@ func replay(tracks map[string]track, e audit.Event) map[string]track {
 		after = map[string]track{}
 	}
 	switch {
-	case ofCrossCheck(e):
+	case ofCrossCheck(e), ofHost(e):
 		return after
 	case e.Event == audit.ListenerClosed:
 		delete(after, e.Listener)
@@ -102,7 +102,7 @@ func replay(tracks map[string]track, e audit.Event) map[string]track {
 		if t.Raised == nil {
 			t.Raised = map[string]Finding{}
 		}
-		t.Raised[e.ID] = Finding{ID: e.ID, Rule: e.Rule, Severity: e.Severity, Message: e.Message, Why: e.Why, Fix: e.Fix}
+		t.Raised[e.ID] = Finding{ID: e.ID, Rule: e.Rule, Severity: e.Severity, Message: e.Message, Why: e.Why, Fix: e.Fix, Tags: e.Tags}
 	case audit.FindingCleared:
 		t.Raised = maps.Clone(t.Raised)
 		delete(t.Raised, e.ID)

@@ -20,6 +20,8 @@ type observation struct {
 	listeners  []Listener
 	namespaces []Namespace
 	coverage   audit.Coverage
+	host       []policy.StateFinding // what the policy says of the host itself
+	demands    []demand              // of what it requires
 	// read are the network namespaces whose socket tables were all read;
 	// blind says that there may be more namespaces than were found.
 	read  map[string]bool
@@ -39,32 +41,59 @@ func observe(s listen.Snapshot, by classifier, p *policy.Policy) observation {
 	for i, ns := range s.Namespaces {
 		o.read[o.namespaces[i].Label] = ns.Complete
 	}
-	o.listeners = listeners(s, by, p)
+	o.listeners, o.demands = listeners(s, by, p)
+	o.host = hostOf(o.coverage, s, p)
 	return o
 }
 
 // manySockets is from how many sockets on it pays to share the work.
 const manySockets = 512
 
-// listeners makes the documents of all sockets: of many, each core makes a
-// part. All goroutines have ended when it returns.
-func listeners(s listen.Snapshot, by classifier, p *policy.Policy) []Listener {
-	all := make([]Listener, len(s.Sockets))
+// listeners makes the documents of all sockets, and finds which of the policy's
+// demands they meet: of many, each core makes a part. All goroutines have ended
+// when it returns.
+func listeners(s listen.Snapshot, by classifier, p *policy.Policy) ([]Listener, []demand) {
+	all, required := make([]Listener, len(s.Sockets)), p.Requirements()
 	parts := 1
 	if len(all) >= manySockets {
 		parts = runtime.GOMAXPROCS(0)
 	}
+	met := make([][]policy.Answer, parts)
 	var wait sync.WaitGroup
 	for i := range parts {
+		met[i] = make([]policy.Answer, len(required))
+		for k := range met[i] {
+			met[i][k] = policy.No
+		}
 		wait.Go(func() {
 			by := by.clone()
 			for k := i * len(all) / parts; k < (i+1)*len(all)/parts; k++ {
-				all[k] = by.decide(s.Sockets[k], p, s.Time)
+				c := by.remembered(by.classify(s.Sockets[k]), s.Time)
+				all[k] = listener(c, p.Decide(c.facts, s.Time), s.Time)
+				p.Meets(met[i], c.facts, s.Time)
 			}
 		})
 	}
 	wait.Wait()
-	return all
+	demands := make([]demand, len(required))
+	for k := range required {
+		demands[k] = demand{required[k], policy.No}
+		for i := range met {
+			demands[k].met = either(demands[k].met, met[i][k])
+		}
+	}
+	return all, demands
+}
+
+// either is true if one of two answers is.
+func either(a, b policy.Answer) policy.Answer {
+	switch {
+	case a == policy.Yes || b == policy.Yes:
+		return policy.Yes
+	case a == policy.Unknown || b == policy.Unknown:
+		return policy.Unknown
+	}
+	return policy.No
 }
 
 // listener makes the document of one decided socket.
@@ -199,7 +228,7 @@ func findingOf(f policy.Finding, l Listener) Finding {
 	}
 	return Finding{
 		ID: findingID(f.Rule, l.ID), Rule: f.Rule, Severity: f.Severity.String(),
-		Message: fill(f.Message), Why: fill(f.Why), Fix: fill(f.Fix),
+		Message: fill(f.Message), Why: fill(f.Why), Fix: fill(f.Fix), Tags: f.Tags,
 	}
 }
 
@@ -264,7 +293,7 @@ func inOrder(findings []ReportFinding) []ReportFinding {
 			return cmp.Compare(b.rank, a.rank)
 		}
 		f, g := &findings[a.i], &findings[b.i]
-		return cmp.Or(cmp.Compare(f.Rule, g.Rule), cmp.Compare(f.Listeners[0], g.Listeners[0]), cmp.Compare(a.i, b.i))
+		return cmp.Or(cmp.Compare(f.Rule, g.Rule), slices.Compare(f.Listeners, g.Listeners), cmp.Compare(a.i, b.i))
 	})
 	sorted := make([]ReportFinding, len(findings))
 	for i, p := range order {

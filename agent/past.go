@@ -64,6 +64,14 @@ func (t track) turned(word string) track {
 	return t
 }
 
+// earliest returns the earlier of two times, of which zero is never.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
 // decideAgain returns the first time after now at which a policy may decide
 // otherwise though the host is as it was, zero if it never does.
 func decideAgain(p *policy.Policy, tracks map[string]track, now time.Time) time.Time {
@@ -72,8 +80,8 @@ func decideAgain(p *policy.Policy, tracks map[string]track, now time.Time) time.
 		return next
 	}
 	consider := func(at time.Time) {
-		if at.After(now) && (next.IsZero() || at.Before(next)) {
-			next = at
+		if at.After(now) {
+			next = earliest(next, at)
 		}
 	}
 	for _, t := range tracks {

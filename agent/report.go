@@ -107,12 +107,13 @@ type Site struct {
 
 // Finding is what one rule found of a listener.
 type Finding struct {
-	ID       string `json:"id"` // stable over restarts
-	Rule     string `json:"rule"`
-	Severity string `json:"severity"`
-	Message  string `json:"message"`
-	Why      string `json:"why,omitempty"`
-	Fix      string `json:"fix,omitempty"`
+	ID       string   `json:"id"` // stable over restarts
+	Rule     string   `json:"rule"`
+	Severity string   `json:"severity"`
+	Message  string   `json:"message"`
+	Why      string   `json:"why,omitempty"`
+	Fix      string   `json:"fix,omitempty"`
+	Tags     []string `json:"tags,omitempty"` // of the rule
 }
 
 // ReportFinding is a finding once for the whole report, with the ids of the
@@ -169,6 +170,10 @@ func report(a observation, host string, p *policy.Policy) Report {
 			r.Findings[i].Listeners = append(r.Findings[i].Listeners, EndpointText(*l))
 		}
 	}
-	r.Findings = inOrder(r.Findings)
+	all := withStandings(r.Findings, a)
+	for _, f := range all[len(r.Findings):] {
+		r.Counts.Findings[f.Severity]++
+	}
+	r.Findings = inOrder(all)
 	return r
 }

@@ -253,6 +253,9 @@ func (l *loop) audit(ctx context.Context) error {
 	o.early = l.early
 	o.coverage = heard(o.coverage, l.Realtime.Text, l.lost)
 	events := l.coverage(o.coverage)
+	host, hostEvents, patience := standingDiff(l.state.Standing, o)
+	l.state.Standing = host
+	events = append(events, hostEvents...)
 	tracks, changes := diff(l.state.Tracks, o, l.Limits)
 	if p := l.state.Policy; p != "" && p != l.Policy.SHA256 {
 		changes = repealed(changes, tracks)
@@ -261,7 +264,7 @@ func (l *loop) audit(ctx context.Context) error {
 	coverage := o.coverage // a copy: a pointer into o would keep all of it
 	l.state.Tracks, l.state.Coverage, l.failure = tracks, &coverage, ""
 	l.settleLive(began)
-	l.seen, l.stale, l.again = 0, true, decideAgain(l.Policy, tracks, snapshot.Time)
+	l.seen, l.stale, l.again = 0, true, earliest(patience, decideAgain(l.Policy, tracks, snapshot.Time))
 	if len(changes) == 0 && settled(tracks) && !l.lost {
 		l.seen = snapshot.Generation
 	}

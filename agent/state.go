@@ -37,9 +37,11 @@ type state struct {
 	Coverage *audit.Coverage  `json:"coverage"` // as last reported
 	// Suspects are what cross-checks found, by the id of the finding.
 	Suspects map[string]suspect `json:"suspects,omitempty"`
-	Tally    Tally              `json:"changes"`
-	Began    time.Time          `json:"began,omitzero"` // when the host was first audited
-	Policy   string             `json:"policy"`         // SHA-256 of the one that the listeners were decided by
+	// Standing are the findings of the host itself, by id.
+	Standing map[string]standing `json:"standing,omitempty"`
+	Tally    Tally               `json:"changes"`
+	Began    time.Time           `json:"began,omitzero"` // when the host was first audited
+	Policy   string              `json:"policy"`         // SHA-256 of the one that the listeners were decided by
 }
 
 // readState reads what was remembered; nothing if there is no file yet.
@@ -103,6 +105,8 @@ func parseState(r io.Reader) (state, error) {
 			return d.Decode(&s.Tally)
 		case "suspects":
 			return d.Decode(&s.Suspects)
+		case "standing":
+			return d.Decode(&s.Standing)
 		case "listeners":
 			s.Tracks = map[string]track{}
 			return eachMember(d, func(id string) error {
@@ -205,6 +209,8 @@ func recall(stateDir, logDir string) (state, error) {
 		switch {
 		case ofCrossCheck(e):
 			s.Suspects = replaySuspect(s.Suspects, e)
+		case ofHost(e):
+			s.Standing = replayStanding(s.Standing, e)
 		case e.Coverage != nil:
 			s.Coverage = e.Coverage
 		}

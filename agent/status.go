@@ -109,6 +109,11 @@ func (s *Status) readState(dir string) error {
 	}
 	s.Coverage, s.Changes = state.Coverage, state.Tally
 	s.Findings = len(state.Suspects)
+	for _, h := range state.Standing {
+		if h.Raised {
+			s.Findings++
+		}
+	}
 	for _, t := range state.Tracks {
 		if t.Confirmed {
 			s.Listeners++

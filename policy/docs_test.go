@@ -56,7 +56,7 @@ func TestDocumentation(t *testing.T) {
 			t.Errorf("no row for the condition %s", key)
 		}
 	}
-	for _, words := range [][]string{Hows(), Authorities(), Changes(), Reaches(), registry.TransportNames(), scopeNames[1:], severityNames[1:]} {
+	for _, words := range [][]string{Hows(), Authorities(), Changes(), States(), Reaches(), registry.TransportNames(), scopeNames[1:], severityNames[1:]} {
 		for _, w := range words {
 			if !strings.Contains(text, "`"+w+"`") {
 				t.Errorf("%s is not named", w)

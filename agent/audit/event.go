@@ -60,11 +60,12 @@ type Event struct {
 	Verdict   string     `json:"verdict,omitempty"`
 
 	// The finding, for finding.*; Rule also for the rule that decided.
-	ID       string `json:"id,omitempty"` // stable over restarts
-	Rule     string `json:"rule,omitempty"`
-	Severity string `json:"severity,omitempty"`
-	Why      string `json:"why,omitempty"`
-	Fix      string `json:"fix,omitempty"`
+	ID       string   `json:"id,omitempty"` // stable over restarts
+	Rule     string   `json:"rule,omitempty"`
+	Severity string   `json:"severity,omitempty"`
+	Why      string   `json:"why,omitempty"`
+	Fix      string   `json:"fix,omitempty"`
+	Tags     []string `json:"tags,omitempty"` // of the rule
 
 	// The policy, for policy.* and agent.started.
 	Policy *Policy `json:"policy,omitempty"`

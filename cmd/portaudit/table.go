@@ -271,6 +271,9 @@ func writeFindings(b *strings.Builder, s screen, r agent.Report) {
 func writeFinding(b *strings.Builder, s screen, f agent.ReportFinding) {
 	b.WriteString("\n" + s.paint(f.Severity, strings.ToUpper(f.Severity)) + "  " + s.paint("bold", f.Rule) + "\n")
 	b.WriteString(s.wrap("  ", f.Message))
+	if len(f.Tags) > 0 {
+		b.WriteString(s.wrap("  ", "Tags: "+strings.Join(f.Tags, ", ")))
+	}
 	if len(f.Listeners) > 1 {
 		b.WriteString(s.wrap("  ", "Listeners: "+strings.Join(f.Listeners, ", ")))
 	}

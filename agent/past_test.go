@@ -1,0 +1,103 @@
+package agent
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/portaudit/portaudit/agent/listen"
+	"github.com/portaudit/portaudit/policy"
+	"github.com/portaudit/portaudit/registry"
+)
+
+func TestPast(t *testing.T) {
+	began := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	hours := func(n float64) time.Time { return began.Add(time.Duration(n * float64(time.Hour))) }
+	tests := []struct {
+		reason  string
+		track   track
+		at      time.Time
+		isNew   policy.Answer
+		changed string
+	}{
+		{"what was there at first", track{Listener: Listener{FirstSeen: began}}, hours(2), policy.No, "none"},
+		{"what came while the host was learnt", track{Listener: Listener{FirstSeen: hours(0.9)}}, hours(2), policy.No, "none"},
+		{"what came later", track{Listener: Listener{FirstSeen: hours(1)}}, hours(2), policy.Yes, "none"},
+		{"is new for a day", track{Listener: Listener{FirstSeen: hours(10)}}, hours(33.9), policy.Yes, "none"},
+		{"and no longer", track{Listener: Listener{FirstSeen: hours(10)}}, hours(34), policy.No, "none"},
+		{"what nobody remembers comes now", track{}, hours(5), policy.Yes, "none"},
+		{"or at the beginning", track{}, hours(0.5), policy.No, "none"},
+		{"a change counts for a day", track{Listener: Listener{FirstSeen: began}, Change: "scope-widened", ChangedAt: hours(5)}, hours(28), policy.No, "scope-widened"},
+		{"and no longer", track{Listener: Listener{FirstSeen: began}, Change: "scope-widened", ChangedAt: hours(5)}, hours(29), policy.No, "none"},
+	}
+	for _, tt := range tests {
+		r := pastOf(map[string]track{"id": tt.track}, began)("id", tt.at)
+		if r.isNew != tt.isNew || r.changed != tt.changed || r.firstSeen.IsZero() {
+			t.Errorf("%s: %+v, want new %v and changed %s", tt.reason, r, tt.isNew, tt.changed)
+		}
+	}
+	if pastOf(nil, time.Time{}) != nil {
+		t.Error("a host that nobody watched has a past")
+	}
+}
+
+func TestDecideAgain(t *testing.T) {
+	now := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+	tracks := map[string]track{
+		"a": {Listener: Listener{FirstSeen: now.Add(-5 * time.Minute)}},
+		"b": {Listener: Listener{FirstSeen: now.Add(-30 * time.Hour)}, Change: "owner-changed", ChangedAt: now.Add(-23 * time.Hour)},
+	}
+	for rules, want := range map[string]time.Duration{
+		"- {id: a, verdict: allow, match: {port: 22}}\n":                                   0,
+		"- {id: a, verdict: allow, match: {older_than: 10m}}\n":                            5 * time.Minute,
+		"- {id: a, verdict: allow, match: {not: {any: [{older_than: 31h}, {port: 1}]}}}\n": time.Hour,
+		"- {id: a, verdict: allow, match: {new: true}}\n":                                  24*time.Hour - 5*time.Minute,
+		"- {id: a, verdict: allow, match: {changed: owner-changed}}\n":                     time.Hour,
+		"- {id: a, verdict: allow, match: any, expires: 2026-11-15T12:30:00Z}\n":           30 * time.Minute,
+	} {
+		got := decideAgain(policyOf(t, rules), tracks, now)
+		if want == 0 && !got.IsZero() || want > 0 && !got.Equal(now.Add(want)) {
+			t.Errorf("%s: at %v, want after %v", rules, got, want)
+		}
+	}
+}
+
+func TestShadows(t *testing.T) {
+	at := func(address, program string, change ...func(*listen.Socket)) listen.Socket {
+		s := listen.Socket{
+			Transport: registry.TCP, Port: 80, Namespace: listen.HostNamespace, Address: netip.MustParseAddr(address), DualStack: listen.No,
+			Owners: []listen.Owner{{How: listen.Process, Executable: program, User: "u"}},
+		}
+		for _, c := range change {
+			c(&s)
+		}
+		return s
+	}
+	dual := func(s *listen.Socket) { s.DualStack = listen.Yes }
+	tests := []struct {
+		reason string
+		wide   listen.Socket
+		narrow listen.Socket
+		want   policy.Answer
+	}{
+		{"another program", at("0.0.0.0", "/a"), at("10.0.0.1", "/b"), policy.Yes},
+		{"the same", at("0.0.0.0", "/a"), at("10.0.0.1", "/a"), policy.No},
+		{"the same as another user", at("0.0.0.0", "/a"), at("10.0.0.1", "/a", func(s *listen.Socket) { s.Owners = []listen.Owner{{Executable: "/a", User: "v"}} }), policy.Yes},
+		{"a program that is not seen", at("0.0.0.0", ""), at("10.0.0.1", "/b"), policy.Unknown},
+		{"another port", at("0.0.0.0", "/a"), at("10.0.0.1", "/b", func(s *listen.Socket) { s.Port = 81 }), policy.No},
+		{"another namespace", at("0.0.0.0", "/a"), at("10.0.0.1", "/b", func(s *listen.Socket) { s.Namespace = "netns:x" }), policy.No},
+		{"IPv6 alone covers no IPv4", at("::", "/a"), at("10.0.0.1", "/b"), policy.No},
+		{"a dual stack does", at("::", "/a", dual), at("10.0.0.1", "/b"), policy.Yes},
+		{"IPv4 covers no IPv6", at("0.0.0.0", "/a"), at("fd00::1", "/b"), policy.No},
+		{"on another device", at("0.0.0.0", "/a", func(s *listen.Socket) { s.Interface = "eth1" }), at("10.0.0.1", "/b"), policy.No},
+	}
+	for _, tt := range tests {
+		s := shadowsOf([]listen.Socket{tt.wide, tt.narrow})
+		if got := s.by(tt.narrow); got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.reason, got, tt.want)
+		}
+		if got := s.by(tt.wide); got != policy.No {
+			t.Errorf("%s: the wide one shadows: %v", tt.reason, got)
+		}
+	}
+}
