@@ -288,7 +288,7 @@ func everyField() audit.Event {
 		}},
 		Policy:   &audit.Policy{Source: "p", SHA256: strings.Repeat("0", 64)},
 		Coverage: &audit.Coverage{Sources: []string{"s"}, Gaps: []audit.Gap{{Source: "s", Reason: "r", Hides: "owners", Count: 1, Fix: "f"}}, Notes: []audit.Note{{Source: "s", Text: "t"}}},
-		Errors:   []string{"e"}, Program: "v1", PID: 7,
+		Errors:   []string{"e"}, Program: "v1", PID: 7, Tags: []string{"t"},
 	}
 }
 
@@ -327,6 +327,12 @@ func TestJSONOfEveryEvent(t *testing.T) {
 	for _, kind := range []string{audit.FindingRaised, audit.FindingCleared} {
 		e := everyField()
 		e.Event, e.Rule = kind, policy.HiddenPort
+		holdsFields(t, c, e, slices.Concat(header, names(need)), names(may))
+	}
+	need, may, _ = strings.Cut(between(documentation(t)["Findings of the host"], "it has", "neither"), "where the policy")
+	for _, kind := range []string{audit.FindingRaised, audit.FindingCleared} {
+		e := everyField()
+		e.Event = kind
 		holdsFields(t, c, e, slices.Concat(header, names(need)), names(may))
 	}
 }
