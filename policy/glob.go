@@ -13,8 +13,10 @@ import (
 // whole parts, ? for one character, {a,b} for either. Nothing else is special
 // and nothing escapes these.
 type glob struct {
-	exact  *regexp.Regexp
-	folded *regexp.Regexp // for paths of Windows; nil where the pattern fits none
+	literal string // the pattern, where nothing in it is special
+	suffix  string // of one such as **/sshd: what must end the path, with the slash
+	exact   *regexp.Regexp
+	folded  *regexp.Regexp // for paths of Windows; nil where the pattern fits none
 }
 
 // windowsPattern matches how a path of Windows may begin: a drive, or two
@@ -28,6 +30,12 @@ func compileGlob(text string) (glob, error) {
 	if g.exact, err = translate(text); err != nil {
 		return g, fmt.Errorf("%q %v", clip(text), err)
 	}
+	switch rest, anywhere := strings.CutPrefix(text, "**/"); {
+	case !strings.ContainsAny(text, "*?{"):
+		g.literal = text
+	case anywhere && !strings.ContainsAny(rest, "*?{"):
+		g.suffix = "/" + rest
+	}
 	if !strings.HasPrefix(text, "/") {
 		g.folded, err = translate(fold(text))
 	}
@@ -39,6 +47,12 @@ func compileGlob(text string) (glob, error) {
 func (g glob) match(s string) bool {
 	if isWindowsPath(s) {
 		return g.folded != nil && g.folded.MatchString(fold(s))
+	}
+	switch {
+	case g.literal != "":
+		return s == g.literal
+	case g.suffix != "":
+		return strings.HasSuffix(s, g.suffix) || s == g.suffix[1:]
 	}
 	return g.exact.MatchString(s)
 }

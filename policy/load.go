@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"gopkg.in/yaml.v3"
 )
@@ -56,9 +57,10 @@ func Compile(data []byte, name string, files Files) (*Policy, error) {
 // sort puts the rules where they belong, and notes what they ask for.
 func (p *Policy) sort() {
 	all := p.rules
-	p.rules, p.asked = nil, map[string]bool{}
+	p.rules, p.asked, p.facets = nil, map[string]bool{}, facets()
 	for i := range all {
 		r := all[i]
+		r.match.inTrialOrder()
 		p.note(&r.match)
 		switch {
 		case r.state != "":
@@ -70,6 +72,8 @@ func (p *Policy) sort() {
 		}
 	}
 	p.rules = inOrderOfTrial(p.rules)
+	p.index = indexOf(p.rules, p.facets)
+	p.questions = &sync.Pool{}
 }
 
 // inOrderOfTrial puts alerts first that no allowance may silence.

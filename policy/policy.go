@@ -3,6 +3,7 @@ package policy
 import (
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -16,8 +17,12 @@ type Policy struct {
 	required []rule
 	states   []rule // of the host
 	fallback fallback
+	index    index
+	facets   []facet
 	asked    map[string]bool // keys of the conditions
 	ages     []time.Duration // of "older_than"
+
+	questions *sync.Pool // of *question
 }
 
 // Len returns the number of rules.
@@ -69,17 +74,19 @@ type rule struct {
 	why      string
 	fix      string
 
-	shipped bool          // whether it is of the policy that this one extends
-	grace   time.Duration // of what is required
-	state   string        // of the host, that it alerts of; "" if it is of listeners
-	always  bool          // whether it comes before all allowances
-	place   place
+	shipped  bool          // whether it is of the policy that this one extends
+	possible fingerprint   // of the listeners that it may match
+	grace    time.Duration // of what is required
+	state    string        // of the host, that it alerts of; "" if it is of listeners
+	always   bool          // whether it comes before all allowances
+	place    place
 }
 
 // match is a list of conditions that must all hold. It is evaluated for one
 // owner at a time; owners says whether any condition asks for one.
 type match struct {
 	conditions []condition
+	trial      []*condition // the same, in the order in which they are tried: what is cheap first
 	owners     bool
 }
 
@@ -111,30 +118,56 @@ const (
 // Decide returns what the policy says of l at a time, by which allowances end. It
 // is total and pure, and does not depend on the order of the owners.
 func (p *Policy) Decide(l Listener, now time.Time) Decision {
+	asked := p.ask(l, now)
+	defer p.answered(asked)
 	var d Decision
-	l = l.owned()
-	l.now = now
 	allowed, ended := -1, -1
-	for i := range p.rules {
+	rules := p.index.candidates(&asked.listener, p.facets)
+	for i, more := rules.next(); more; i, more = rules.next() {
 		r := &p.rules[i]
-		if r.holds(&l) != Yes {
-			continue
-		}
 		switch {
+		case r.holds(&asked.listener) != Yes:
 		case r.verdict == Alert:
 			d.Findings = append(d.Findings, r.finding())
-			continue
 		case !r.over(now):
 			allowed = i
+			return p.settled(d, allowed, ended, now)
 		case ended < 0:
 			ended = i
-			continue
-		default:
-			continue
 		}
-		break
 	}
 	return p.settled(d, allowed, ended, now)
+}
+
+// question is a listener that is being decided on. Conditions are functions that
+// are not known before, so that what they are called with cannot lie on the stack;
+// questions are therefore used again.
+type question struct {
+	listener Listener
+	nobody   [1]Owner
+}
+
+func (p *Policy) ask(l Listener, now time.Time) *question {
+	q, again := (*question)(nil), false
+	if p.questions != nil {
+		q, again = p.questions.Get().(*question)
+	}
+	if !again {
+		q = &question{}
+	}
+	q.listener = l
+	q.listener.now = now
+	if len(l.Owners) == 0 {
+		q.listener.Owners = q.nobody[:]
+	}
+	return q
+}
+
+func (p *Policy) answered(q *question) {
+	q.listener = Listener{} // nothing of it is to be kept
+	if p.questions != nil {
+		p.questions.Put(q)
+	}
 }
 
 // settled completes a decision by what became of the allowances: the first one
@@ -208,12 +241,39 @@ func (r *rule) holds(l *Listener) Answer {
 
 func (m *match) holds(l *Listener, o *Owner) Answer {
 	all := Yes
-	for i := range m.conditions {
-		if all = and(all, m.conditions[i].test(l, o)); all == No {
+	for _, c := range m.trial {
+		if all = and(all, c.test(l, o)); all == No {
 			return No
 		}
 	}
 	return all
+}
+
+// inTrialOrder makes a match ready to be tried, and all that are in it.
+func (m *match) inTrialOrder() {
+	m.trial = make([]*condition, 0, len(m.conditions))
+	for i := range m.conditions {
+		c := &m.conditions[i]
+		m.trial = append(m.trial, c)
+		if c.inner != nil {
+			c.inner.inTrialOrder()
+		}
+		for k := range c.any {
+			c.any[k].inTrialOrder()
+		}
+	}
+	slices.SortStableFunc(m.trial, func(a, b *condition) int { return a.cost() - b.cost() })
+}
+
+// cost ranks conditions by how long they take.
+func (c *condition) cost() int {
+	switch {
+	case c.inner != nil || c.any != nil:
+		return 2
+	case len(c.globs) > 0 || c.key == "service" || c.key == "group":
+		return 1
+	}
+	return 0
 }
 
 // and and not are those of three-valued logic (Kleene): what is unknown stays

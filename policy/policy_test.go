@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"reflect"
 	"slices"
 	"strings"
@@ -157,11 +158,27 @@ func TestExplainOrder(t *testing.T) {
 	}
 }
 
-// BenchmarkDecide decides on a listener that the last of 200 rules allows, most
-// of which ask for a port, as policies do.
+// BenchmarkDecide decides on a listener that the last of many rules allows. Most
+// of them ask for a port, as those of policies do; the others are looked at one by
+// one.
 func BenchmarkDecide(b *testing.B) {
+	for _, n := range []int{20, 200, 2000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			p, l := mustParse(b, rulesOf("alert", manyRules(n)...)), sshd()
+			if d := p.Decide(l, time.Time{}); d.Rule != "last" || !slices.Equal(l.Names, sshd().Names) || l.Transport != registry.TCP {
+				b.Fatalf("%+v", d)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				p.Decide(l, time.Time{})
+			}
+		})
+	}
+}
+
+func manyRules(n int) []string {
 	var lines []string
-	for i := range 199 {
+	for i := range n - 1 {
 		switch i % 10 {
 		case 0:
 			lines = append(lines, fmt.Sprintf("r%d high {risk: critical, reachable: true}", i))
@@ -173,13 +190,60 @@ func BenchmarkDecide(b *testing.B) {
 			lines = append(lines, fmt.Sprintf("r%d allow {port: %d, user: root, executable: \"/usr/**/x%d\"}", i, 1000+i, i))
 		}
 	}
-	p := mustParse(b, rulesOf("alert", append(lines, "last allow {port: 22, executable: \"**/sshd\"}")...))
-	l := sshd()
-	if d := p.Decide(l, time.Time{}); d.Rule != "last" || !slices.Equal(l.Names, sshd().Names) || l.Transport != registry.TCP {
-		b.Fatalf("%+v", d)
+	return append(lines, "last allow {port: 22, executable: \"**/sshd\"}")
+}
+
+// TestDecideAllocates holds that a decision without a finding takes no memory.
+func TestDecideAllocates(t *testing.T) {
+	p, l := mustParse(t, rulesOf("alert", manyRules(200)...)), sshd()
+	if n := testing.AllocsPerRun(1000, func() { p.Decide(l, time.Time{}) }); n > 0 {
+		t.Errorf("%v allocations", n)
 	}
-	b.ReportAllocs()
-	for b.Loop() {
-		p.Decide(l, time.Time{})
+}
+
+// TestIndex holds that the index leaves out no rule that matches: a policy decides
+// as one whose rules are all tried in turn.
+func TestIndex(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 300 {
+		var lines []string
+		for i := range 1 + random.IntN(30) {
+			match := "{root: true}"
+			switch random.IntN(9) {
+			case 4:
+				match = "{risk: [low, high], reachable: true}"
+			case 5:
+				match = "{scope: [loopback, wildcard], ephemeral: false}"
+			case 6:
+				match = "{not: {transport: udp}, transport: [raw, udp, tcp]}"
+			case 7:
+				match = "{any: [{privileged: true}, {dual_stack: false}], shadows: false}"
+			case 0:
+				match = fmt.Sprintf("{port: [%d, %d/udp]}", random.IntN(65536), random.IntN(65536))
+			case 1:
+				first := random.IntN(65536)
+				match = fmt.Sprintf("{port: %d-%d}", first, first+random.IntN(65536-first))
+			case 2:
+				match = "{port: [0-21, 23-65535]}"
+			case 3:
+				match = fmt.Sprintf("{not: {port: %d}}", random.IntN(65536))
+			}
+			lines = append(lines, fmt.Sprintf("r%d %s %s", i, []string{"low", "allow", "high"}[random.IntN(3)], match))
+		}
+		p := mustParse(t, rulesOf("alert", lines...))
+		plain := *p
+		plain.index, plain.facets = index{}, nil
+		for i := range p.rules {
+			plain.index.general = append(plain.index.general, candidate{i, ^fingerprint(0)})
+		}
+		for range 50 {
+			l := sshd()
+			l.Risk, l.Scope, l.Ephemeral = Severity(random.IntN(6)), Scope(random.IntN(7)), Answer(random.IntN(3))
+			l.Privileged, l.DualStack, l.Shadows = Answer(random.IntN(3)), Answer(random.IntN(3)), Answer(random.IntN(3))
+			l.Port, l.Transport = registry.Port(random.IntN(65536)), []registry.Transport{registry.TCP, registry.UDP, registry.Raw, 0}[random.IntN(4)]
+			if got, want := p.Decide(l, time.Time{}), plain.Decide(l, time.Time{}); !reflect.DeepEqual(got, want) {
+				t.Fatalf("%v %d: %+v, want %+v by\n%s", l.Transport, l.Port, got, want, strings.Join(lines, "\n"))
+			}
+		}
 	}
 }

@@ -47,10 +47,10 @@ func (p *Policy) Meets(met []Answer, l Listener, now time.Time) {
 	if len(p.required) == 0 {
 		return
 	}
-	l = l.owned()
-	l.now = now
+	q := p.ask(l, now)
+	defer p.answered(q)
 	for i := range p.required {
-		met[i] = or(met[i], p.required[i].holds(&l))
+		met[i] = or(met[i], p.required[i].holds(&q.listener))
 	}
 }
 
