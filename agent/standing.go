@@ -28,10 +28,12 @@ type demand struct {
 // hostOf finds what the policy says of the host itself by one audit.
 func hostOf(c audit.Coverage, s listen.Snapshot, p *policy.Policy) []policy.StateFinding {
 	var states []policy.State
-	for _, g := range c.Gaps {
-		states = append(states, policy.State{
-			Word: "coverage-degraded", Subject: g.Source + ": " + g.Reason, Detail: g.Source + ": " + g.Reason + "; this hides " + g.Hides,
-		})
+	if !c.Complete && len(c.Gaps) > 0 {
+		detail := c.Gaps[0].Source + ": " + c.Gaps[0].Reason + ", which hides " + c.Gaps[0].Hides
+		if more := len(c.Gaps) - 1; more > 0 {
+			detail += fmt.Sprintf(" (and %d more)", more)
+		}
+		states = append(states, policy.State{Word: "coverage-degraded", Detail: detail})
 	}
 	for _, ns := range s.Namespaces {
 		if ns.Label == listen.HostNamespace && ns.StartKnown && ns.UnprivilegedStart < wellKnownEnd {

@@ -87,7 +87,7 @@ func TestHostStates(t *testing.T) {
 		return observe(s, newClassifier(s, &registry.Catalog{}, p, false), p)
 	}
 	healthy := look(1024)
-	lowered := look(80, listen.Gap{Source: "a", Reason: "b", Hides: listen.HidesOwners})
+	lowered := look(80, listen.Gap{Source: "a", Reason: "b", Hides: listen.HidesOwners}, listen.Gap{Source: "c", Reason: "d"})
 	after, events, _ := standingDiff(nil, healthy)
 	if len(after) > 0 || len(events) > 0 {
 		t.Errorf("a healthy host: %v", events)
@@ -99,7 +99,7 @@ func TestHostStates(t *testing.T) {
 	replayed := map[string]standing{}
 	for _, e := range events {
 		replayed = replayStanding(replayed, e)
-		want := map[string]string{"low": "So it is: every user may open ports from 80 on (net.ipv4.ip_unprivileged_port_start).", "blind": "a: b; this hides owners"}[e.Rule]
+		want := map[string]string{"low": "So it is: every user may open ports from 80 on (net.ipv4.ip_unprivileged_port_start).", "blind": "a: b, which hides owners (and 1 more)"}[e.Rule]
 		if e.Message != want {
 			t.Errorf("%s says %q, want %q", e.Rule, e.Message, want)
 		}

@@ -74,6 +74,37 @@ func noRanges(l Listener) Listener {
 	return l
 }
 
+// watched lets a listener have been there for so long, on a host that was watched.
+func watched(age time.Duration, l Listener) Listener {
+	l.FirstSeen, l.New, l.Changed = noon.Add(-age), No, "none"
+	return l
+}
+
+func inHost(l Listener) Listener {
+	l.Namespace = "host"
+	return l
+}
+
+func isNew(l Listener) Listener {
+	l = watched(time.Hour, l)
+	l.New = Yes
+	return l
+}
+
+func changed(word string, l Listener) Listener {
+	l = watched(48*time.Hour, l)
+	l.Changed = word
+	return l
+}
+
+func shadowing(l Listener) Listener {
+	l.Shadows = Yes
+	return l
+}
+
+// noon is when the tests decide.
+var noon = time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+
 func change(o Owner, with func(*Owner)) Owner {
 	with(&o)
 	return o
@@ -110,6 +141,28 @@ func TestDefaultPolicyIsSilent(t *testing.T) {
 		{"a UDP client", on(t, "udp", any4, 40123, "", by("bob", "/usr/bin/curl")), "udp-client"},
 		{"a UDP client on a port that is reserved", on(t, "udp", any4, 35354, "", by("bob", "/usr/bin/curl")), "udp-client"},
 		{"a UDP client on a port that is assigned", on(t, "udp", any4, 34980, "", by("bob", "/usr/bin/curl")), "udp-client"},
+		{"a UDP client that stays", watched(23*time.Hour, on(t, "udp", any4, 40123, "", by("bob", "/usr/bin/curl"))), "udp-client"},
+		{"a listener of this host that stays", watched(48*time.Hour, on(t, "tcp", "127.0.0.1", 40001, "", by("bob", "/usr/bin/node"))), "this-host-only"},
+		{"a test on a port that it was given", watched(9*time.Minute, on(t, "tcp", any4, 40001, "", by("bob", "/home/bob/x"))), "nothing-further-ephemeral"},
+		{"a test on a dynamic port", watched(9*time.Minute, on(t, "tcp", any4, 62001, "", by("bob", "/home/bob/x"))), "nothing-further-dynamic"},
+		{"a test on a port that it was given, without a daemon that remembers", on(t, "tcp", any4, 40001, "", by("bob", "/home/bob/x")), "nothing-further-ephemeral"},
+		{"a new listener of this host", isNew(on(t, "tcp", "127.0.0.1", 8080, "", by("bob", "/usr/bin/web"))), "this-host-only"},
+		{"a new UDP client", isNew(on(t, "udp", any4, 40123, "", by("bob", "/usr/bin/curl"))), "udp-client"},
+		{"a new listener behind the packet filter", isNew(reaching("blocked", on(t, "tcp", any4, 8080, "", by("bob", "/usr/bin/web")))), "out-of-reach"},
+		{"another browser that answers mDNS", shadowing(on(t, "udp", any4, 5353, "", by("bob", "/opt/google/chrome/chrome"))), "name-discovery"},
+		{"a resolver of this host beside one for all", shadowing(on(t, "udp", "127.0.0.53", 53, "capability", by("systemd-resolve", "/usr/lib/systemd/systemd-resolved"))), "this-host-only"},
+		{"a script on port 80 of this host", on(t, "tcp", "127.0.0.1", 80, "root", by("root", "/usr/bin/python3.11")), "this-host-only"},
+		{"a script on port 80 of a container", func() Listener {
+			l := on(t, "tcp", any4, 80, "root", by("root", "/usr/bin/python3.11"))
+			l.Namespace = "netns:web"
+			return l
+		}(), "registered-service"},
+		{"an IDE's server for this host", on(t, "tcp", "127.0.0.1", 14555, "", by("bob", "/home/bob/.vscode-server/cli/servers/x/server/node")), "this-host-only"},
+		{"a program of the user in his own folder", on(t, "tcp", any4, 8080, "", by("bob", "/home/bob/.cargo/bin/miniserve")), "registered-service"},
+		{"the kubelet as root", on(t, "tcp", any6, 10256, "", by("root", "/usr/bin/kubelet")), "unregistered-but-common"},
+		{"sshd on a user port", on(t, "tcp", any4, 2222, "", by("root", "/usr/sbin/sshd")), "registered-service"},
+		{"Windows' services run as the system", windows(on(t, "tcp", any4, 5357, "", svchost)), "registered-service"},
+		{"who has just gone is not unresolved", watched(time.Minute, on(t, "tcp", any4, 8080, "", Owner{How: "raced"})), "registered-service"},
 		{"a UDP client on a dynamic port", on(t, "udp", any6, 55555, "", by("bob", "/usr/bin/curl")), "udp-client"},
 		{"a UDP client beyond the range", on(t, "udp", any6, 62000, "", by("bob", "/usr/bin/curl")), "udp-dynamic"},
 		{"a UDP client where the range is not known", noRanges(on(t, "udp", any4, 40123, "", by("bob", "/usr/bin/curl"))), "nothing-further"},
@@ -179,7 +232,7 @@ func TestDefaultPolicyIsSilent(t *testing.T) {
 	p := defaultPolicy(t)
 	decided := map[string]bool{}
 	for _, test := range tests {
-		d := p.Decide(test.listener, time.Time{})
+		d := p.Decide(test.listener, noon)
 		if d.Verdict != Allow || d.Rule != test.rule {
 			t.Errorf("%s: %v by %s with %q, want allow by %s", test.reason, d.Verdict, d.Rule, findings(d), test.rule)
 		}
@@ -250,15 +303,30 @@ func TestDefaultPolicyAlerts(t *testing.T) {
 		{"an unassigned port", on(t, "tcp", any4, 14555, "", by("bob", "/home/bob/x")), "user-port-unassigned low"},
 		{"another user's unassigned port", on(t, "tcp", any4, 14555, "", denied), "user-port-unassigned low"},
 		{"an unassigned port over UDP", on(t, "udp", any4, 14555, "", by("bob", "/home/bob/x")), "user-port-unassigned low"},
-		{"a port of the range for automatic binds", on(t, "tcp", any4, 40001, "", by("bob", "/home/bob/x")), "ephemeral-port-listener low"},
+		{"a port of the range for automatic binds", watched(10*time.Minute, on(t, "tcp", any4, 40001, "", by("bob", "/home/bob/x"))), "ephemeral-port-listener low"},
 		{"the same where the range is not known", noRanges(on(t, "tcp", any4, 40001, "", by("bob", "/home/bob/x"))), "user-port-unassigned low"},
-		{"a dynamic port", on(t, "tcp", "::", 50505, "", by("bob", "/home/bob/x")), "dynamic-port-reachable low"},
-		{"another program on a dynamic port beside Windows' RPC", on(t, "tcp", any4, 49669, "", by("bob", `C:\Users\bob\svchost.exe`)), "dynamic-port-reachable low"},
+		{"a dynamic port", watched(10*time.Minute, on(t, "tcp", "::", 50505, "", by("bob", "/home/bob/x"))), "dynamic-port-reachable low"},
+		{"another program on a dynamic port beside Windows' RPC", watched(time.Hour, on(t, "tcp", any4, 49669, "", by("bob", `C:\Users\bob\svchost.exe`))), "dynamic-port-reachable low"},
+		{"a UDP socket that stays for a day", watched(24*time.Hour, on(t, "udp", any4, 40123, "", by("bob", "/usr/bin/x"))), "udp-ephemeral low"},
+		{"a new listener", isNew(on(t, "tcp", any4, 8080, "", by("bob", "/usr/bin/web"))), "new-listener medium"},
+		{"a loopback listener that was opened to all", changed("scope-widened", on(t, "tcp", any4, 8080, "", by("bob", "/usr/bin/web"))), "scope-widened high"},
+		{"another program on a web port", changed("owner-changed", on(t, "tcp", any4, 443, "root", by("root", "/usr/sbin/x"))), "owner-changed-privileged high"},
+		{"another program on a user port", changed("owner-changed", on(t, "tcp", any4, 8080, "", by("bob", "/usr/bin/web"))), "owner-changed medium"},
+		{"another program on a user port of this host", changed("owner-changed", on(t, "tcp", "127.0.0.1", 8080, "", by("bob", "/usr/bin/web"))), "owner-changed medium"},
+		{"a user who takes what was meant for a service", shadowing(on(t, "tcp", "10.0.0.1", 8080, "", by("bob", "/home/bob/x"))), "shadowed-bind high"},
+		{"a netcat on the port of SSH", inHost(on(t, "tcp", any4, 22, "root", by("root", "/usr/bin/nc.openbsd"))), "service-mismatch medium"},
+		{"a script on the web's port", inHost(on(t, "tcp", any4, 80, "root", by("root", "/usr/bin/python3.11"))), "service-mismatch medium"},
+		{"sshd on the web's port", inHost(on(t, "tcp", any4, 443, "root", sshd)), "service-mismatch-daemon medium"},
+		{"a web server on the port of SSH", inHost(on(t, "tcp", any4, 22, "root", by("root", "/usr/sbin/nginx"))), "service-mismatch-daemon medium"},
+		{"root on a user port", on(t, "tcp", any4, 8080, "", by("root", "/opt/app/server")), "root-on-user-port low"},
+		{"a hidden program", on(t, "tcp", any4, 8080, "", by("bob", "/var/lib/.x/server")), "suspicious-executable-hidden medium"},
+		{"a hidden program for this host", on(t, "tcp", "127.0.0.1", 8080, "", by("bob", "/home/bob/.x/server")), "suspicious-executable-hidden-local low"},
+		{"who stays without a name", watched(11*time.Minute, on(t, "tcp", any4, 8080, "", Owner{How: "raced"})), "owner-unresolved medium"},
 		{"a port below the dynamic ones of the kernel, fixed", on(t, "tcp", any4, 14555, "", kernel), "user-port-unassigned low"},
 		{"an unassigned port over UDP where the range is known not to hold it", on(t, "udp", any4, 14556, "", by("bob", "/home/bob/x")), "user-port-unassigned low"},
 		{"a reserved port over UDP", on(t, "udp", any4, 1023, "root", by("root", "/opt/x")), "reserved-port low"},
-		{"a dynamic port of another user", on(t, "tcp", "::", 50505, "", denied), "dynamic-port-reachable low"},
-		{"a risky service on a dynamic port", on(t, "tcp", any4, 50070, "", by("hdfs", "/usr/bin/java")), "risky-service-high high, dynamic-port-reachable low"},
+		{"a dynamic port of another user", watched(time.Hour, on(t, "tcp", "::", 50505, "", denied)), "dynamic-port-reachable low"},
+		{"a risky service on a dynamic port", watched(time.Hour, on(t, "tcp", any4, 50070, "", by("hdfs", "/usr/bin/java"))), "risky-service-high high, dynamic-port-reachable low"},
 		{"a reserved port", on(t, "tcp", any4, 1023, "root", by("root", "/opt/x")), "reserved-port low"},
 		{"another program that reads all frames", without(registry.Packet, by("root", "/opt/x")), "raw-or-packet-socket low"},
 		{"the same beside dhcpcd", without(registry.Packet, by("root", "/usr/sbin/dhcpcd"), by("root", "/opt/x")), "raw-or-packet-socket low"},
@@ -276,7 +344,7 @@ func TestDefaultPolicyAlerts(t *testing.T) {
 	p := defaultPolicy(t)
 	fired := []string{}
 	for _, test := range tests {
-		d := p.Decide(test.listener, time.Time{})
+		d := p.Decide(test.listener, noon)
 		if got := findings(d); got != test.want {
 			t.Errorf("%s: %q, want %q", test.reason, got, test.want)
 		}
@@ -294,6 +362,21 @@ func TestDefaultPolicyAlerts(t *testing.T) {
 	}
 }
 
+// TestDefaultPolicyOfTheHost holds that there is a rule for each state of a host,
+// and none for a healthy one.
+func TestDefaultPolicyOfTheHost(t *testing.T) {
+	p := defaultPolicy(t)
+	if found := p.Judge(nil); len(found) > 0 {
+		t.Errorf("a healthy host: %+v", found)
+	}
+	for _, word := range States() {
+		found := p.Judge([]State{{Word: word, Subject: "x", Detail: "this is so"}})
+		if len(found) != 1 || !strings.Contains(found[0].Message, "this is so") || found[0].Why == "" || found[0].Fix == "" {
+			t.Errorf("%s: %+v", word, found)
+		}
+	}
+}
+
 // TestDefaultPolicyOneWord holds, for every port, that a listener with a
 // finding does not get the default's too, and that what a scan without root
 // cannot see about owners makes no finding.
@@ -303,7 +386,7 @@ func TestDefaultPolicyOneWord(t *testing.T) {
 		for _, address := range []string{"0.0.0.0", "127.0.0.1"} {
 			for port := range 65536 {
 				l := on(t, transport, address, registry.Port(port), "", denied)
-				d := p.Decide(l, time.Time{})
+				d := p.Decide(l, noon)
 				for i, f := range d.Findings {
 					if f.Rule == DefaultRule && i > 0 ||
 						strings.HasPrefix(f.Rule, "privileged") || strings.HasPrefix(f.Rule, "suspicious") {

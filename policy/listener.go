@@ -50,8 +50,8 @@ type Listener struct {
 	// Authorities, "" if it was not examined.
 	Authority string
 
-	// Shadows says whether it takes what comes to its address from another
-	// program's listener on the wildcard address.
+	// Shadows says whether it takes what was meant for another program's listener of
+	// the same port: by a more specific address, or as one of several with the same.
 	Shadows Answer
 
 	// FirstSeen is when it was first seen, zero if that is unknown. New says
