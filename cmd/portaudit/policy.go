@@ -24,7 +24,7 @@ YAML file; docs/policy.md tells how to write one.`,
 		Args: knownCommand,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newCheck(s))
+	c.AddCommand(newCheck(s), newPolicySchema())
 	return c
 }
 
@@ -72,6 +72,29 @@ Exit codes: 0 no mistake, warnings or not; 1 the output could not be written;
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON document (docs/json.md)")
 	s.policyFlag(c)
 	return c
+}
+
+func newPolicySchema() *cobra.Command {
+	return &cobra.Command{
+		Use:   "schema",
+		Short: "Print a JSON Schema of the policy language, for editors",
+		Long: `Schema prints a JSON Schema by which editors complete and check a policy while
+it is written. A first line such as this one in a policy tells them of it:
+
+  # yaml-language-server: $schema=policy.schema.json
+
+"portaudit policy check" finds more mistakes than any schema can.`,
+		Example: `  portaudit policy schema > policy.schema.json`,
+		Args:    noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			text, err := policy.Schema()
+			if err != nil {
+				return failure(err)
+			}
+			_, err = c.OutOrStdout().Write(append(text, '\n'))
+			return failure(err)
+		},
+	}
 }
 
 // readPolicy returns the text of a policy file, and what errors call it; of the
