@@ -384,21 +384,27 @@ func TestProcessNames(t *testing.T) {
 	}
 }
 
-// TestReadServices looks for a service that each Windows, and Wine, runs.
+// TestReadServices looks for a service that each Windows, and Wine, runs: Wine
+// starts it when the first program has begun.
 func TestReadServices(t *testing.T) {
-	table, err := readServices()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for pid, names := range table.hosted {
-		if slices.Contains(names, "PlugPlay") {
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		table, err := readServices()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for pid, names := range table.hosted {
+			if !slices.Contains(names, "PlugPlay") {
+				continue
+			}
 			if pid == 0 {
 				t.Errorf("no process hosts %v", names)
 			}
 			return
 		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the service PlugPlay is not among %v", table.hosted)
+		}
 	}
-	t.Errorf("the service PlugPlay is not among %v", table.hosted)
 }
 
 // TestListKeepsNoHandle: the system gives out the numbers of closed handles
