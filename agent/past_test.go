@@ -2,9 +2,12 @@ package agent
 
 import (
 	"net/netip"
+	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/portaudit/portaudit/agent/audit"
 	"github.com/portaudit/portaudit/agent/listen"
 	"github.com/portaudit/portaudit/policy"
 	"github.com/portaudit/portaudit/registry"
@@ -105,4 +108,51 @@ func TestShadows(t *testing.T) {
 			t.Errorf("%s: the wide one shadows: %v", tt.reason, got)
 		}
 	}
+}
+
+// TestTimeAlone lets a host be as it is for weeks: what the policy says of time
+// happens by itself, once, without a reload, and survives a restart.
+func TestTimeAlone(t *testing.T) {
+	const text = "version: 1\ndefault: {verdict: alert, severity: high}\nrules:\n" +
+		"- {id: stays, verdict: alert, severity: low, match: {older_than: 7d}}\n" +
+		"- {id: mail, verdict: require, severity: high, grace: 3h, match: {port: 25}}\n" +
+		"- {id: app, verdict: allow, match: {port: 8080}, expires: 2000-01-20}\n"
+	synctest.Test(t, func(t *testing.T) {
+		dir, h, p := t.TempDir(), &host{snapshot: listening(8080)}, mustPolicy(t, text)
+		h.snapshot.Generation = 1 // and the same for ever
+		every := func(o *Options) { o.Interval = 10 * time.Minute }
+		runFor(t, dir, h, p, 9*24*time.Hour, every)
+		runFor(t, dir, h, p, 13*24*time.Hour, every)
+		at := map[string]time.Duration{}
+		for e, err := range audit.ReadFrom(filepath.Join(dir, "log"), 0) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if e.Event == audit.FindingRaised || e.Event == audit.FindingCleared {
+				key := e.Event + " " + e.Rule
+				if _, twice := at[key]; twice {
+					t.Errorf("%s is recorded twice", key)
+				}
+				at[key] = e.Time.Sub(bubbleStart())
+			}
+		}
+		const day = 24 * time.Hour
+		for key, want := range map[string]time.Duration{
+			"finding.raised mail":                3 * time.Hour,
+			"finding.raised allowance-expiring":  6 * day,
+			"finding.raised stays":               7 * day,
+			"finding.cleared allowance-expiring": 20 * day,
+			"finding.raised allowance-expired":   20 * day,
+			"finding.raised default":             20 * day,
+		} {
+			got, recorded := at[key]
+			if !recorded || got < want || got > want+11*time.Minute {
+				t.Errorf("%s: recorded %v, after %v, want after %v", key, recorded, got, want)
+			}
+			delete(at, key)
+		}
+		if len(at) > 0 {
+			t.Errorf("recorded too: %v", at)
+		}
+	})
 }
