@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/portaudit/portaudit/agent/alert"
 	"github.com/portaudit/portaudit/agent/audit"
 	"github.com/portaudit/portaudit/agent/listen"
 	"github.com/portaudit/portaudit/policy"
@@ -19,7 +20,7 @@ import (
 )
 
 // Options is what the loop works with. All but Realtime, CrossCheck, Reload,
-// LoadPolicy and Alerts are required.
+// LoadPolicy, Alerts and Metrics are required.
 type Options struct {
 	List    func(context.Context) (listen.Snapshot, error) // listen.List
 	Catalog *registry.Catalog
@@ -35,6 +36,10 @@ type Options struct {
 	StateDir string
 	Alerts   []Output
 	Logger   *slog.Logger
+
+	// Metrics takes the metrics after each audit that something was recorded
+	// before or by, and each minute. It must not wait for anything.
+	Metrics func(alert.Metrics)
 
 	// Realtime tells of listeners between audits.
 	Realtime Realtime
@@ -69,6 +74,12 @@ func Run(ctx context.Context, o Options) error {
 		defer ticker.Stop()
 		cross = ticker.C
 	}
+	var tell <-chan time.Time // never, where nobody wants metrics
+	if o.Metrics != nil {
+		ticker := time.NewTicker(tellEvery)
+		defer ticker.Stop()
+		tell = ticker.C
+	}
 	for due := o.CrossCheck != nil; ; {
 		if err := l.audit(ctx); err != nil {
 			return err
@@ -81,7 +92,10 @@ func Run(ctx context.Context, o Options) error {
 				return err
 			}
 		}
-		next, err := l.wait(ctx, ticker.C, cross)
+		if l.measured.changed {
+			l.tell()
+		}
+		next, err := l.wait(ctx, ticker.C, cross, tell)
 		switch {
 		case err != nil:
 			return err
@@ -102,7 +116,7 @@ const (
 )
 
 // wait waits until there is more to do than to follow changes.
-func (l *loop) wait(ctx context.Context, tick, cross <-chan time.Time) (step, error) {
+func (l *loop) wait(ctx context.Context, tick, cross, tell <-chan time.Time) (step, error) {
 	l.early = false
 	var peek <-chan time.Time // never, where the system tells of changes
 	if l.Realtime.Peek != nil && l.Realtime.Changes == nil {
@@ -125,6 +139,8 @@ func (l *loop) wait(ctx context.Context, tick, cross <-chan time.Time) (step, er
 			return auditNow, nil
 		case <-cross:
 			return crossCheckNow, nil
+		case <-tell:
+			l.tell()
 		case c, ok := <-l.Realtime.Changes:
 			switch {
 			case ctx.Err() != nil: // who tells of changes ends with it too
@@ -172,6 +188,8 @@ type loop struct {
 	early   bool          // whether this audit is made for what a peek saw
 	peeked  time.Time     // when the last peek began
 	peeking time.Duration // how long it took, with the audit that it led to
+
+	measured measured
 }
 
 // restAfter is after how many audits with nothing new the loop leaves what it
@@ -233,6 +251,7 @@ func (l *loop) audit(ctx context.Context) error {
 		if l.quiet++; l.quiet == restAfter {
 			l.rest()
 		}
+		l.worked(began)
 		return l.record(nil)
 	}
 	l.quiet = 0
@@ -281,6 +300,7 @@ func (l *loop) audit(ctx context.Context) error {
 			return err
 		}
 	}
+	l.worked(began)
 	l.Logger.Debug("audited", "listeners", len(o.listeners), "changes", len(changes), "took", time.Since(began))
 	l.saveSoon()
 	return nil
@@ -289,6 +309,7 @@ func (l *loop) audit(ctx context.Context) error {
 // failed records that an audit failed, once for each reason in a row. Nothing
 // is closed or cleared by an audit that did not happen.
 func (l *loop) failed(err error) error {
+	l.measured.failed++
 	if err.Error() == l.failure {
 		return nil
 	}
@@ -362,6 +383,7 @@ func (l *loop) stop() error {
 	err := l.record([]audit.Event{{
 		Event: audit.AgentStopped, Message: "portaudit " + l.Version + " stopped", Program: l.Version, PID: l.PID,
 	}})
+	l.tell()
 	return errors.Join(err, l.save())
 }
 
@@ -396,7 +418,7 @@ func (l *loop) append(events []audit.Event) error {
 	}
 	l.state.Seq = seq
 	l.wake()
-	l.stale, l.unsaved = true, true
+	l.stale, l.unsaved, l.measured.changed = true, true, true
 	for _, e := range events {
 		for _, output := range l.Alerts {
 			if err := output(e); err != nil {
@@ -424,6 +446,7 @@ func (l *loop) rest() {
 		l.Logger.Warn("state not saved: it is kept in memory", "error", err)
 		return
 	}
+	l.count()
 	l.state.Tracks, l.resting = nil, true
 	l.gcPercent = debug.SetGCPercent(restPercent)
 	runtime.GC() // pools, such as that of encoding/json, give up what they hold at the second collection

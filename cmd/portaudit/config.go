@@ -66,7 +66,7 @@ func parseConfig(b []byte, name string) (settings, error) {
 func (s *settings) set(key string, value *yaml.Node) error {
 	texts := map[string]*string{
 		"policy": &s.policy, "log_dir": &s.logDir, "state_dir": &s.stateDir,
-		"data_dir": &s.dataDir, "overlay": &s.overlay,
+		"data_dir": &s.dataDir, "overlay": &s.overlay, "metrics": &s.metrics,
 	}
 	counts := map[string]*int{"confirm": &s.confirm, "gone": &s.gone}
 	if target, ok := texts[key]; ok {
@@ -114,7 +114,7 @@ func (s *settings) set(key string, value *yaml.Node) error {
 // name, with - for _.
 func configKeys() []string {
 	return []string{
-		"confirm", "cross_check", "data_dir", "gone", "hash_limit", "interval", "log_dir", "overlay", "policy", "probe",
+		"confirm", "cross_check", "data_dir", "gone", "hash_limit", "interval", "log_dir", "metrics", "overlay", "policy", "probe",
 		"realtime", "source", "state_dir",
 	}
 }

@@ -103,7 +103,8 @@ func openDescriptors(t *testing.T, processes, each int) {
 }
 
 // TestIdleCost holds what a daemon that hears of every listener takes where none
-// opens, with 98,000 descriptors to walk over. A walk a minute is among it.
+// opens, with 98,000 descriptors to walk over. A walk a minute is among it, and so
+// are the metrics.
 func TestIdleCost(t *testing.T) {
 	if os.Getenv("PORTAUDIT_TEST_TIMING") == "" || os.Geteuid() != 0 {
 		t.Skip("needs root, a machine that does nothing else, and PORTAUDIT_TEST_TIMING=1")
@@ -126,7 +127,7 @@ func TestIdleCost(t *testing.T) {
 		tt := &tests[i]
 		tt.dir = t.TempDir()
 		tt.daemon = startDaemon(t, program, filepath.Join(tt.dir, "state"),
-			append([]string{"--realtime", "on", "--log-dir", filepath.Join(tt.dir, "log")}, tt.args...)...)
+			append([]string{"--realtime", "on", "--log-dir", filepath.Join(tt.dir, "log"), "--metrics", filepath.Join(tt.dir, "a.prom")}, tt.args...)...)
 	}
 	time.Sleep(settling)
 	for i := range tests {

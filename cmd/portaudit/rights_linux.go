@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"syscall"
 	"unsafe"
 
@@ -24,7 +25,11 @@ const neededRights uint64 = 1<<unix.CAP_DAC_READ_SEARCH | // the descriptors and
 // cgo cannot (syscall.AllThreadsSyscall): the error says so.
 func relinquish(s settings) error {
 	keep := neededRights
-	if !ownsAll(s.logDir, s.stateDir) {
+	writes := []string{s.logDir, s.stateDir}
+	if s.metrics != "" {
+		writes = append(writes, filepath.Dir(s.metrics))
+	}
+	if !ownsAll(writes...) {
 		keep |= 1 << unix.CAP_DAC_OVERRIDE
 	}
 	if s.probe {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -19,30 +20,32 @@ func TestDaemonGivesUpRights(t *testing.T) {
 	const overridden = neededRights | 1<<1 // CAP_DAC_OVERRIDE
 	for _, tt := range []struct {
 		reason string
-		owner  int // of the directory of the log
+		owners [2]int // of the directories of the log and of the metrics
 		args   []string
 		want   uint64
 	}{
-		{"its directories are its own", 0, nil, neededRights},
-		{"that of the log belongs to somebody else", 65534, nil, overridden},
-		{"it binds every port to find hidden ones", 0, []string{"--cross-check", "1h", "--probe"}, neededRights | 1<<10}, // CAP_NET_BIND_SERVICE
+		{"its directories are its own", [2]int{}, nil, neededRights},
+		{"that of the log belongs to somebody else", [2]int{65534, 0}, nil, overridden},
+		{"that of the metrics does", [2]int{0, 65534}, nil, overridden},
+		{"it binds every port to find hidden ones", [2]int{}, []string{"--cross-check", "1h", "--probe"}, neededRights | 1<<10}, // CAP_NET_BIND_SERVICE
 	} {
 		t.Run(tt.reason, func(t *testing.T) {
 			dir := t.TempDir()
 			logDir, stateDir := filepath.Join(dir, "log"), filepath.Join(dir, "state")
-			if err := os.Mkdir(logDir, 0o700); err != nil {
-				t.Fatal(err)
+			metrics := filepath.Join(dir, "metrics", "portaudit.prom")
+			for i, path := range []string{logDir, filepath.Dir(metrics)} {
+				if err := errors.Join(os.Mkdir(path, 0o700), os.Chown(path, tt.owners[i], tt.owners[i])); err != nil {
+					t.Fatal(err)
+				}
 			}
-			if err := os.Chown(logDir, tt.owner, tt.owner); err != nil {
-				t.Fatal(err)
-			}
-			d := startDaemon(t, program, stateDir, append([]string{"--interval", "1s", "--log-dir", logDir}, tt.args...)...)
+			d := startDaemon(t, program, stateDir, append([]string{"--interval", "1s", "--log-dir", logDir, "--metrics", metrics}, tt.args...)...)
+			waitForFile(t, metrics)
 			rights := rightsOf(t, d.pid())
 			told := d.stop(t)
 			if want := fmt.Sprintf("%016x", tt.want); len(rights) != 1 || !rights[want+" "+want+" 1"] {
 				t.Errorf("the permitted and the effective rights of its threads, and whether they may get more, are %v, want %s", rights, want)
 			}
-			if strings.Contains(told, "rights") {
+			if strings.Contains(told, "rights") || strings.Contains(told, "metrics") {
 				t.Errorf("it says:\n%s", told)
 			}
 		})

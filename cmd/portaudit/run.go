@@ -38,7 +38,10 @@ before an audit is recorded too. --realtime on refuses to start without.
 
 With --cross-check it also compares the ways in which the system shows its
 sockets, at the start and then as often as you say: what one of them hides is a
-finding of the rule hidden-port.`,
+finding of the rule hidden-port.
+
+With --metrics it writes numbers about itself to a file in the text format of
+Prometheus, after each audit that changed something and each minute.`,
 		Example: `  sudo portaudit run
   portaudit run --log-dir ./log --state-dir ./state --interval 2s`,
 		Args: noArguments,
@@ -59,6 +62,7 @@ finding of the rule hidden-port.`,
 	c.Flags().DurationVar(&s.crossCheck, "cross-check", 0, "time between two cross-checks, such as 1h, at least 1m; 0: none (default none)")
 	c.Flags().BoolVar(&s.probe, "probe", false, "with --cross-check: try to bind every port, in every network namespace")
 	c.Flags().StringVar(&s.realtime, "realtime", "", "hear of listeners as they open: auto, on or off (default auto)")
+	c.Flags().StringVar(&s.metrics, "metrics", "", "write metrics to this `FILE`, for node-exporter's textfile collector (default none)")
 	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "tell on standard error what each audit that found something new took")
 	s.policyFlag(c)
 	s.logFlag(c)
@@ -134,6 +138,11 @@ func run(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 		o.CrossCheck = func(ctx context.Context) (listen.CrossReport, error) {
 			return sockets.CrossCheck(ctx, listen.CrossOptions{Probe: s.probe})
 		}
+	}
+	if s.metrics != "" {
+		var stop func()
+		o.Metrics, stop = publish(func(m alert.Metrics) error { return alert.WriteMetrics(s.metrics, m) }, logger)
+		defer stop()
 	}
 	return failure(agent.Run(ctx, o))
 }

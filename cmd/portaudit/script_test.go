@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -32,6 +33,7 @@ func TestMain(m *testing.M) {
 //	waitfor FILE PATTERN          until a line of the file matches
 //	count N FILE PATTERN          exactly so many lines match
 //	hangup                        SIGHUP to the last program in the background
+//	promlint FILE                 the metrics in it keep to Prometheus' conventions
 //	exits CODE[,CODE] PROGRAM…    the program ends with one of the exit codes
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -53,7 +55,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"listen": listenCommand, "unlisten": unlistenCommand, "waitfor": waitFor, "count": count, "hangup": hangUp,
-			"exits": exits,
+			"exits": exits, "promlint": lintMetrics,
 		},
 	})
 }
@@ -134,6 +136,17 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if !slices.Contains(strings.Split(args[0], ","), strconv.Itoa(code)) {
 		ts.Fatalf("exit code %d, want %s", code, args[0])
+	}
+}
+
+func lintMetrics(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: promlint FILE")
+	}
+	text := ts.ReadFile(args[0])
+	problems, err := promlint.New(strings.NewReader(text)).Lint()
+	if err != nil || len(problems) > 0 || text == "" {
+		ts.Fatalf("%+v, %v, in:\n%s", problems, err, text)
 	}
 }
 

@@ -26,6 +26,7 @@ type settings struct {
 	overlay  string
 	source   string
 	realtime string // one of realtimeModes
+	metrics  string // file for them, "": none
 	hash     string // the largest program that is hashed, as parseSize reads it
 
 	interval time.Duration
@@ -143,6 +144,7 @@ func (s settings) resolve() (settings, error) {
 	s.stateDir = cmp.Or(s.stateDir, file.stateDir, p.stateDir)
 	s.dataDir = cmp.Or(s.dataDir, file.dataDir, p.dataDir)
 	s.overlay = cmp.Or(s.overlay, file.overlay)
+	s.metrics = cmp.Or(s.metrics, file.metrics)
 	s.interval = cmp.Or(s.interval, file.interval, defaultInterval)
 	s.confirm = cmp.Or(s.confirm, file.confirm, defaultConfirm)
 	s.gone = cmp.Or(s.gone, file.gone, defaultGone)
@@ -164,6 +166,9 @@ func (s settings) check() error {
 	}
 	if err := checkRealtime(s.realtime); err != nil {
 		return err
+	}
+	if s.metrics != "" && filepath.Ext(s.metrics) != metricsExt {
+		return fmt.Errorf("metrics %s: node-exporter reads no file whose name does not end in %s: give it such a name", s.metrics, metricsExt)
 	}
 	if s.interval < minInterval {
 		return fmt.Errorf("interval %v is under %v", s.interval, minInterval)

@@ -36,7 +36,7 @@ var walls = map[string]wall{
 	"agent/listen/trace":       {owns: []string{"github.com/cilium/ebpf"}},
 	"agent/listen/walk":        {owns: []string{"github.com/cilium/ebpf"}},
 	"agent/audit":              {},
-	"agent/alert":              {imports: []string{"agent/audit"}},
+	"agent/alert":              {imports: []string{"agent/audit"}, owns: []string{"github.com/prometheus/"}},
 	"policy":                   {imports: []string{"registry"}},
 	"registry":                 {},
 	"configs":                  {},
