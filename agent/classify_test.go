@@ -3,7 +3,10 @@ package agent
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/portaudit/portaudit/agent/listen"
 	"github.com/portaudit/portaudit/policy"
@@ -68,6 +71,30 @@ func TestClassifyKeepsFactsApart(t *testing.T) {
 func TestProgramInMemoryHasNoFile(t *testing.T) {
 	if o := policyOwner(listen.Owner{Memory: listen.Yes}); o.Memory != policy.Yes || o.Deleted != policy.Unknown {
 		t.Errorf("memory %v, deleted %v, want memory alone", o.Memory, o.Deleted)
+	}
+}
+
+// TestOwnersFacts: what a policy is told of an owner, and that what is unknown
+// stays so.
+func TestOwnersFacts(t *testing.T) {
+	tests := []struct {
+		reason string
+		owner  listen.Owner
+		want   policy.Owner
+	}{
+		{"nothing is known", listen.Owner{}, policy.Owner{}},
+		{"a container", listen.Owner{Container: "c", ContainerName: "web", Image: "nginx:1.29"}, policy.Owner{Container: "c", Image: "nginx:1.29"}},
+		{"groups by name", listen.Owner{Groups: []listen.Group{{ID: 33, Name: "www-data"}, {ID: 998, Name: "998"}}}, policy.Owner{Groups: []string{"www-data", "998"}}},
+		{"a digest", listen.Owner{SHA256: [32]byte{0xab}}, policy.Owner{SHA256: "ab" + strings.Repeat("0", 62)}},
+		{"capabilities", listen.Owner{Effective: 1 << 13, Permitted: 1 << 12, BindCapability: listen.No}, policy.Owner{Capabilities: policy.Capabilities{Set: 1 << 13, Known: true}}},
+		{"no capabilities, which is a fact", listen.Owner{BindCapability: listen.No}, policy.Owner{Capabilities: policy.Capabilities{Known: true}}},
+	}
+	for _, tt := range tests {
+		got := policyOwner(tt.owner)
+		got.Root = tt.want.Root // authority_test.go
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s: want (-), got (+):\n%s", tt.reason, diff)
+		}
 	}
 }
 

@@ -22,6 +22,9 @@ func detailOf(o listen.Owner) *audit.OwnerDetail {
 	for _, a := range o.Parents {
 		d.Parents = append(d.Parents, audit.Process{PID: a.PID, Command: audit.Visible(a.Command)})
 	}
+	for _, g := range o.Groups {
+		d.Groups = append(d.Groups, audit.Group{GID: g.ID, Name: audit.Visible(g.Name)})
+	}
 	if o.Login.Known {
 		d.LoginUID = &o.Login.ID
 	}

@@ -147,6 +147,7 @@ func TestOwnerOf(t *testing.T) {
 		How: listen.Process, PID: 7, Parent: 2, Parents: []listen.Ancestor{{PID: 2, Command: "sh\n"}, {PID: 1, Command: "init"}}, Executable: "/bin/x",
 		Deleted: yes, Replaced: no, Memory: yes, Concealed: yes, SHA256: [32]byte{0xab}, Package: listen.Package{Manager: "dpkg", Name: "x", Version: "1-2"},
 		Command: "x", User: "u", UID: uid(1), Login: uid(1000), Cgroup: "/a\x1b", Services: []string{"Dnscache"}, Elevated: no,
+		Groups: []listen.Group{{ID: 4, Name: "adm\n"}, {ID: 998, Name: "998"}}, Container: "c", ContainerName: "n\n", Image: "i\n",
 		Unhashed: listen.UnhashedPending, Integrity: "high", Effective: 1<<13 | 1<<10, Permitted: 1<<41 - 1, BindCapability: yes, NamespaceOwner: no, Inherits: yes,
 	}
 	document := []audit.Owner{ownerOf(o, false)}
@@ -158,9 +159,10 @@ func TestOwnerOf(t *testing.T) {
 	want := audit.Owner{
 		PID: &pid, Executable: "/bin/x", Deleted: &isTrue, Replaced: &isFalse, Memory: true, Concealed: true, SHA256: "ab" + strings.Repeat("0", 62),
 		Package: &audit.Package{Manager: "dpkg", Name: "x", Version: "1-2"}, Command: "x", User: "u", UID: &user, How: "process",
-		Parent: &parent, Services: []string{"Dnscache"},
+		Parent: &parent, Services: []string{"Dnscache"}, Container: "c", ContainerName: `n\n`, Image: `i\n`,
 		OwnerDetail: &audit.OwnerDetail{
 			Parents: []audit.Process{{PID: 2, Command: `sh\n`}, {PID: 1, Command: "init"}}, Cgroup: `/a\x1b`, Unhashed: "pending", LoginUID: &login,
+			Groups:       []audit.Group{{GID: 4, Name: `adm\n`}, {GID: 998, Name: "998"}},
 			Capabilities: &audit.Capabilities{Effective: []string{"CAP_NET_BIND_SERVICE", "CAP_NET_RAW"}},
 			Inherits:     &isTrue, NamespaceOwner: &isFalse, Elevated: &isFalse, Integrity: "high",
 		},

@@ -71,12 +71,26 @@ func policyOwner(o listen.Owner) policy.Owner {
 	if len(o.Parents) > 0 {
 		parent = o.Parents[0].Command
 	}
+	digest := ""
+	if o.SHA256 != [32]byte{} {
+		digest = hex.EncodeToString(o.SHA256[:])
+	}
 	return policy.Owner{
 		How: o.How.String(), User: o.User, Root: root(o), Executable: o.Executable,
 		Deleted: deleted, Memory: policyAnswer(o.Memory), Concealed: policyAnswer(o.Concealed),
 		WorldWritable: policyAnswer(o.WorldWritable), Unit: unit, UID: policy.UID{ID: o.UID.ID, Known: o.UID.Known},
-		CommandLine: strings.Join(o.Arguments, " "), Parent: parent, Container: o.Container,
+		CommandLine: strings.Join(o.Arguments, " "), Parent: parent, Container: o.Container, Image: o.Image, Groups: groupNames(o.Groups), SHA256: digest,
+		Capabilities: policy.Capabilities{Set: o.Effective, Known: o.BindCapability != listen.Unknown},
 	}
+}
+
+// groupNames returns the names of groups; nil where they are not known.
+func groupNames(groups []listen.Group) []string {
+	var names []string
+	for _, g := range groups {
+		names = append(names, g.Name)
+	}
+	return names
 }
 
 // ownerOf makes the document of an owner, as evidence needs it. Every string of
@@ -86,6 +100,7 @@ func ownerOf(o listen.Owner, commandLines bool) audit.Owner {
 		Executable: audit.Visible(o.Executable), Command: audit.Visible(o.Command),
 		Deleted: answerOf(o.Deleted), Memory: o.Memory == listen.Yes, Concealed: o.Concealed == listen.Yes, User: audit.Visible(o.User), SID: audit.Visible(o.SID),
 		How: o.How.String(), Unit: audit.Visible(o.Unit), Services: visible(o.Services), Container: audit.Visible(o.Container),
+		ContainerName: audit.Visible(o.ContainerName), Image: audit.Visible(o.Image),
 	}
 	if o.SHA256 != [32]byte{} {
 		owner.SHA256 = hex.EncodeToString(o.SHA256[:])

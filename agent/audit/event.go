@@ -92,24 +92,26 @@ type Registry struct {
 
 // Owner is one holder of a listening socket. A null or absent field is unknown.
 type Owner struct {
-	PID        *int       `json:"pid"`
-	Started    *time.Time `json:"started"`
-	Executable string     `json:"executable"`
-	Deleted    *bool      `json:"deleted"`
-	Replaced   *bool      `json:"replaced,omitempty"`  // deleted, and another file has its path
-	Memory     bool       `json:"memory,omitempty"`    // the file never had a name on disk
-	Concealed  bool       `json:"concealed,omitempty"` // something is mounted over its directory in /proc
-	SHA256     string     `json:"sha256,omitempty"`    // of the running file, in hexadecimal
-	Package    *Package   `json:"package,omitempty"`
-	Command    string     `json:"command"`
-	User       string     `json:"user"`
-	UID        *uint32    `json:"uid"`
-	SID        string     `json:"sid,omitempty"` // the account on Windows
-	How        string     `json:"how"`
-	Parent     *int       `json:"parent,omitempty"`
-	Unit       string     `json:"unit,omitempty"`
-	Services   []string   `json:"services,omitempty"` // of Windows
-	Container  string     `json:"container,omitempty"`
+	PID           *int       `json:"pid"`
+	Started       *time.Time `json:"started"`
+	Executable    string     `json:"executable"`
+	Deleted       *bool      `json:"deleted"`
+	Replaced      *bool      `json:"replaced,omitempty"`  // deleted, and another file has its path
+	Memory        bool       `json:"memory,omitempty"`    // the file never had a name on disk
+	Concealed     bool       `json:"concealed,omitempty"` // something is mounted over its directory in /proc
+	SHA256        string     `json:"sha256,omitempty"`    // of the running file, in hexadecimal
+	Package       *Package   `json:"package,omitempty"`
+	Command       string     `json:"command"`
+	User          string     `json:"user"`
+	UID           *uint32    `json:"uid"`
+	SID           string     `json:"sid,omitempty"` // the account on Windows
+	How           string     `json:"how"`
+	Parent        *int       `json:"parent,omitempty"`
+	Unit          string     `json:"unit,omitempty"`
+	Services      []string   `json:"services,omitempty"` // of Windows
+	Container     string     `json:"container,omitempty"`
+	ContainerName string     `json:"container_name,omitempty"`
+	Image         string     `json:"image,omitempty"` // that the container was made of
 
 	// OwnerDetail is what a scan tells beside the evidence; a record of the log
 	// has none of it.
@@ -122,6 +124,7 @@ type OwnerDetail struct {
 	Cgroup         string        `json:"cgroup,omitempty"`
 	Unhashed       string        `json:"unhashed,omitempty"` // why there is no SHA256
 	LoginUID       *uint32       `json:"login_uid,omitempty"`
+	Groups         []Group       `json:"groups,omitempty"` // the effective one first
 	Capabilities   *Capabilities `json:"capabilities,omitempty"`
 	Inherits       *bool         `json:"inherits,omitempty"`        // another owner opened the socket
 	NamespaceOwner *bool         `json:"namespace_owner,omitempty"` // of the user namespace that owns the socket's
@@ -140,6 +143,12 @@ type Package struct {
 type Process struct {
 	PID     int    `json:"pid"`
 	Command string `json:"command"`
+}
+
+// Group is a group of a process.
+type Group struct {
+	GID  uint32 `json:"gid"`
+	Name string `json:"name"`
 }
 
 // Capabilities are those of a process that has some and not all; a set that is

@@ -55,7 +55,7 @@ func sanitize(e Event, l limits) Event {
 
 func (l limits) owner(o Owner) Owner {
 	for _, s := range []*string{
-		&o.Executable, &o.SHA256, &o.Command, &o.User, &o.SID, &o.How, &o.Unit, &o.Container,
+		&o.Executable, &o.SHA256, &o.Command, &o.User, &o.SID, &o.How, &o.Unit, &o.Container, &o.ContainerName, &o.Image,
 	} {
 		*s = l.string(*s)
 	}
@@ -76,6 +76,10 @@ func (l limits) detail(d OwnerDetail) OwnerDetail {
 	if d.Parents != nil {
 		clean := func(p Process) Process { return Process{PID: p.PID, Command: l.string(p.Command)} }
 		d.Parents = list(d.Parents, l, clean, func(rest string) Process { return Process{Command: rest} })
+	}
+	if d.Groups != nil {
+		clean := func(g Group) Group { return Group{GID: g.GID, Name: l.string(g.Name)} }
+		d.Groups = list(d.Groups, l, clean, func(rest string) Group { return Group{Name: rest} })
 	}
 	if c := d.Capabilities; c != nil {
 		d.Capabilities = &Capabilities{Effective: l.given(c.Effective), Permitted: l.given(c.Permitted)}

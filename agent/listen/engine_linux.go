@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/portaudit/portaudit/agent/listen/container"
 	"github.com/portaudit/portaudit/agent/listen/digest"
 	"github.com/portaudit/portaudit/agent/listen/firewall"
 	"github.com/portaudit/portaudit/agent/listen/sockdiag"
@@ -60,6 +61,7 @@ type engine struct {
 	turned    time.Time
 	reader    *processReader
 	users     map[uint32]string
+	groups    map[uint32]string
 
 	hasher         *digest.Hasher // nil: programs are not hashed
 	patient        *digest.Hasher // of what is hashed beside everything else, which keeps nobody waiting
@@ -69,6 +71,9 @@ type engine struct {
 	hashing        *hashing        // of some of them; nil: of none
 	unhashable     map[fileID]bool // programs of those that were tried that cannot be hashed
 	packageProblem string          // why packages are not known, "" if they are
+
+	containers       *container.Store
+	containerProblem string // why images are not known, "" if they are
 
 	units          map[int32][]systemd.Unit // of each service manager that holds sockets
 	managerProblem string                   // why a unit is not named, "" if all are
@@ -122,7 +127,7 @@ func openEngine(o Options, root string) (*engine, error) {
 		options: o, root: root, proc: proc, base: base, queries: queries(), reader: newProcessReader(proc),
 		spaces: map[uint64]*space{}, held: map[uint64]bool{}, refused: map[uint64]bool{}, placed: map[int32]uint64{},
 		units: map[int32][]systemd.Unit{}, hasher: newHasher(o), patient: newHasher(o), databases: map[fileID]*software.Database{}, pending: map[int32]bool{}, unhashable: map[fileID]bool{},
-		processes: map[int32]*known{}, users: map[uint32]string{}, inodes: map[uint64]bool{},
+		processes: map[int32]*known{}, users: map[uint32]string{}, groups: map[uint32]string{}, containers: container.Open("/"), inodes: map[uint64]bool{},
 	}
 	e.sources = make([]source, len(e.queries))
 	if err := e.begin(); err != nil {

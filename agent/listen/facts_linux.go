@@ -152,6 +152,30 @@ func (e *engine) indexPackages() {
 	_ = e.databases[e.ownRoot].Index()
 }
 
+// nameGroups gives the groups of a process that was just read their names.
+func (e *engine) nameGroups(groups []Group) {
+	for i, g := range groups {
+		name, ok := e.groups[g.ID]
+		if !ok {
+			name = lookUpGroup(strconv.FormatUint(uint64(g.ID), 10))
+			e.groups[g.ID] = name
+		}
+		groups[i].Name = name
+	}
+}
+
+// inContainer adds to an owner what is known of its container.
+func (e *engine) inContainer(o *Owner) {
+	if o.Container == "" || delegated(o.Cgroup) {
+		return
+	}
+	c, err := e.containers.Look(o.Container)
+	if err != nil {
+		e.containerProblem = err.Error()
+	}
+	o.ContainerName, o.Image = c.Name, c.Image
+}
+
 // packages returns which package each of the paths belongs to, as seen from a
 // root directory. Databases are kept as long as a process has their root.
 func (e *engine) packages(root fileID, pid int32, paths []string) map[string]software.Package {
@@ -195,6 +219,9 @@ func (e *engine) factNotes() []Note {
 	}
 	if e.hasher == nil {
 		notes = append(notes, Note{"sha256", "programs are not hashed"})
+	}
+	if e.containerProblem != "" {
+		notes = append(notes, Note{"containers", e.containerProblem})
 	}
 	if e.packageProblem != "" {
 		notes = append(notes, Note{"packages", e.packageProblem})

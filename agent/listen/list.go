@@ -107,11 +107,11 @@ func equalRules(a, b Namespace) bool {
 
 // equal reports whether a snapshot tells the same of both owners.
 func (o Owner) equal(p Owner) bool {
-	if !slices.Equal(o.Parents, p.Parents) || !slices.Equal(o.Arguments, p.Arguments) || !slices.Equal(o.Services, p.Services) {
+	if !slices.Equal(o.Parents, p.Parents) || !slices.Equal(o.Arguments, p.Arguments) || !slices.Equal(o.Services, p.Services) || !slices.Equal(o.Groups, p.Groups) {
 		return false
 	}
-	o.Parents, o.Arguments, o.Services = nil, nil, nil
-	p.Parents, p.Arguments, p.Services = nil, nil, nil
+	o.Parents, o.Arguments, o.Services, o.Groups = nil, nil, nil, nil
+	p.Parents, p.Arguments, p.Services, p.Groups = nil, nil, nil, nil
 	return reflect.DeepEqual(o, p)
 }
 

@@ -160,6 +160,8 @@ func (e *engine) keep(ctx context.Context, pids []int32, read []processFacts, no
 		if o.UID.Known {
 			o.User = e.userName(o.UID.ID)
 		}
+		e.nameGroups(o.Groups)
+		e.inContainer(o)
 		if e.userManager(p) {
 			o.How = SocketUnit
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"maps"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -103,16 +104,55 @@ func TestParseStat(t *testing.T) {
 func TestParseStatus(t *testing.T) {
 	got, err := parseStatus([]byte("Name:\tcaddy\nUid:\t0\t33\t33\t33\nCapPrm:\t0000000000000c00\nCapEff:\t0000000000000400\n"))
 	want := procStatus{uid: UID{ID: 33, Known: true}, effective: 1 << 10, permitted: 3 << 10, bindCapability: Yes}
-	if err != nil || got != want {
+	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v, want the effective uid and CAP_NET_BIND_SERVICE: %+v", got, err, want)
 	}
 	got, err = parseStatus([]byte("Name:\tx\nCapEff:\t000001ffffffffff\n"))
-	if want := (procStatus{effective: 1<<41 - 1, bindCapability: Yes}); err != nil || got != want {
+	if want := (procStatus{effective: 1<<41 - 1, bindCapability: Yes}); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("without a Uid line: got %+v, %v, want it unknown: %+v", got, err, want)
 	}
-	for _, bad := range []string{"Uid:\t1\n", "Uid:\tx\tx\tx\tx\n", "CapEff:\tx\n", "CapEff:\n"} {
+	for _, bad := range []string{"Uid:\t1\n", "Uid:\tx\tx\tx\tx\n", "CapEff:\tx\n", "CapEff:\n", "Gid:\t1\n", "Gid:\tx\tx\tx\tx\nGroups:\t\n", "Gid:\t1\t1\t1\t1\nGroups:\tx \n"} {
 		if got, err := parseStatus([]byte(bad)); err == nil {
 			t.Errorf("parseStatus(%q) = %+v, want an error", bad, got)
+		}
+	}
+}
+
+func TestParseGroups(t *testing.T) {
+	many := strings.Repeat("7 ", maxGroups)
+	tests := []struct {
+		reason, in string
+		want       []uint32
+	}{
+		{"the effective one first, and once", "Gid:\t0\t33\t33\t33\nGroups:\t4 33 998 \n", []uint32{33, 4, 998}},
+		{"it alone", "Gid:\t0\t0\t0\t0\nGroups:\t \n", []uint32{0}},
+		{"a kernel without a line of them", "Gid:\t0\t0\t0\t0\n", nil},
+		{"no effective one", "Groups:\t4\n", nil},
+		{"cut off: the last may be another", "Gid:\t0\t0\t0\t0\nGroups:\t4 99", nil},
+		{"as many as are kept", "Gid:\t1\t1\t1\t1\nGroups:\t" + many[2:] + "\n", slices.Concat([]uint32{1}, slices.Repeat([]uint32{7}, maxGroups-1))},
+		{"too many", "Gid:\t1\t1\t1\t1\nGroups:\t" + many + "\n", nil},
+	}
+	for _, tt := range tests {
+		s, err := parseStatus([]byte(tt.in))
+		var got []uint32
+		for _, g := range s.groups {
+			got = append(got, g.ID)
+		}
+		if err != nil || !slices.Equal(got, tt.want) {
+			t.Errorf("%s: %v, %v, want %v", tt.reason, got, err, tt.want)
+		}
+	}
+}
+
+func TestDelegated(t *testing.T) {
+	for group, want := range map[string]bool{
+		"/system.slice/docker-x.scope":                                     false,
+		"/user.slice/user-1000.slice/user@1000.service/user.slice/x.scope": true,
+		"/user.slice/user-0.slice/user@0.service/x.scope":                  false,
+		"/user.slice/user-1000.slice/session-2.scope":                      false,
+	} {
+		if got := delegated(group); got != want {
+			t.Errorf("delegated(%s) = %t", group, got)
 		}
 	}
 }

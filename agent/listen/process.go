@@ -54,6 +54,15 @@ func lookUpUser(id string) string {
 	return u.Username
 }
 
+// lookUpGroup is lookUpUser, of a group.
+func lookUpGroup(id string) string {
+	g, err := user.LookupGroupId(id)
+	if err != nil {
+		return id
+	}
+	return g.Name
+}
+
 // deletedSuffix is what the kernel appends to the path of a file that no
 // directory names any more (fs/d_path.c).
 const deletedSuffix = " (deleted)"

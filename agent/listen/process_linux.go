@@ -158,7 +158,7 @@ func (r *processReader) readStatus(dir int, p *processFacts) {
 		return
 	}
 	p.owner.UID, p.owner.BindCapability = s.uid, s.bindCapability
-	p.owner.Effective, p.owner.Permitted = s.effective, s.permitted
+	p.owner.Effective, p.owner.Permitted, p.owner.Groups = s.effective, s.permitted, s.groups
 }
 
 // readRest reads the files that a kernel may lack or a process may hide.

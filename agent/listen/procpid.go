@@ -55,17 +55,23 @@ func clip(b []byte) []byte { return b[:min(len(b), 80)] }
 // procStatus is what /proc/PID/status says of a process.
 type procStatus struct {
 	uid                  UID
-	effective, permitted uint64 // capability sets
-	bindCapability       Answer // Unknown: the sets are too
+	effective, permitted uint64  // capability sets
+	bindCapability       Answer  // Unknown: the sets are too
+	groups               []Group // the effective one first, without names; nil: unknown
 }
+
+// maxGroups bounds the groups of a process: a list that is cut would say of some
+// that they are not there. Linux allows 65,536; accounts have some ten.
+const maxGroups = 256
 
 const capNetBindService = 10 // include/uapi/linux/capability.h
 
-// parseStatus reads the effective uid and the effective capabilities from
+// parseStatus reads the effective uid, the groups and the capabilities from
 // /proc/PID/status (proc_pid_status(5)). A line that is absent leaves its fact
 // unknown.
 func parseStatus(b []byte) (procStatus, error) {
 	var s procStatus
+	var effective, rest []byte // groups
 	for line := range bytes.Lines(b) {
 		key, value, _ := bytes.Cut(line, []byte{':'})
 		switch string(key) {
@@ -79,6 +85,16 @@ func parseStatus(b []byte) (procStatus, error) {
 				return s, fmt.Errorf("uid %q is no number", f[1])
 			}
 			s.uid = UID{ID: uint32(id), Known: true}
+		case "Gid": // as Uid
+			f := bytes.Fields(value)
+			if len(f) != 4 {
+				return s, fmt.Errorf("%d gids instead of 4: %q", len(f), clip(line))
+			}
+			effective = f[1]
+		case "Groups":
+			if rest = value; !bytes.HasSuffix(line, []byte("\n")) {
+				return s, nil // so many that what was read ends here
+			}
 		case "CapEff", "CapPrm":
 			hex := string(bytes.TrimSpace(value))
 			set, err := strconv.ParseUint(hex, 16, 64)
@@ -92,7 +108,33 @@ func parseStatus(b []byte) (procStatus, error) {
 			s.effective, s.bindCapability = set, answer(set&(1<<capNetBindService) != 0)
 		}
 	}
-	return s, nil
+	var err error
+	s.groups, err = parseGroups(effective, rest)
+	return s, err
+}
+
+// parseGroups reads the effective group of a process and its supplementary ones;
+// nil where one of the two is not told, or there are too many.
+func parseGroups(effective, rest []byte) ([]Group, error) {
+	if effective == nil || rest == nil {
+		return nil, nil
+	}
+	fields := append([][]byte{effective}, bytes.Fields(rest)...)
+	if len(fields) > maxGroups {
+		return nil, nil
+	}
+	groups := make([]Group, 0, len(fields))
+	for i, f := range fields {
+		id, err := strconv.ParseUint(string(f), 10, 32)
+		if err != nil {
+			return nil, fmt.Errorf("gid %q is no number", clip(f))
+		}
+		if i > 0 && uint32(id) == groups[0].ID {
+			continue // the account's own is among the others, as a rule
+		}
+		groups = append(groups, Group{ID: uint32(id)})
+	}
+	return groups, nil
 }
 
 // control is where a process stands in the tree of control groups.
@@ -157,6 +199,18 @@ func containerOf(group string) string {
 		}
 	}
 	return container
+}
+
+// delegated reports whether a control group lies below the service manager of a
+// user who is not root. There this user makes the groups (systemd, "Control Group
+// APIs and Delegation"), and may call one after a container of somebody else.
+func delegated(group string) bool {
+	for part := range strings.SplitSeq(group, "/") {
+		if uid, ok := between(part, "user@", ".service"); ok && uid != "0" {
+			return true
+		}
+	}
+	return false
 }
 
 func between(s, prefix, suffix string) (string, bool) {

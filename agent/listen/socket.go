@@ -85,6 +85,12 @@ type UID struct {
 	Known bool
 }
 
+// Group is a Unix group. Its name is its number where the system has none.
+type Group struct {
+	ID   uint32
+	Name string
+}
+
 // How says how an owner was resolved. The zero value says that it was not.
 type How uint8
 
@@ -142,13 +148,18 @@ type Owner struct {
 	UID   UID    // effective uid
 	Login UID    // who logged in and started it (audit login uid, proc_pid_loginuid(5))
 	SID   string // Windows: security identifier of the account
+	// Groups are those of the process, the effective one first; nil if they are
+	// unknown, or more than maxGroups.
+	Groups []Group
 
-	Unit      string   // systemd unit
-	Cgroup    string   // path of the control group
-	Container string   // container id
-	Services  []string // Windows: services that the process hosts; of a socket unit: what it starts
-	Elevated  Answer   // Windows: runs with an administrator's full token
-	Integrity string   // Windows: integrity level: low, medium, high, system
+	Unit          string   // systemd unit
+	Cgroup        string   // path of the control group
+	Container     string   // container id
+	ContainerName string   // name of the container, where its tools tell it
+	Image         string   // what the container was made of, where its tools tell it
+	Services      []string // Windows: services that the process hosts; of a socket unit: what it starts
+	Elevated      Answer   // Windows: runs with an administrator's full token
+	Integrity     string   // Windows: integrity level: low, medium, high, system
 
 	// Effective and Permitted are the process's capability sets, a bit for each
 	// (linux/capability.h); they mean nothing while BindCapability is Unknown.

@@ -73,11 +73,14 @@ func TestDescribeOwner(t *testing.T) {
 			OwnerDetail: &audit.OwnerDetail{
 				Parents:      []audit.Process{{PID: 2, Command: "sh"}, {PID: 1}},
 				LoginUID:     &login,
+				Groups:       []audit.Group{{GID: 33, Name: "www-data"}, {GID: 998, Name: "998"}},
 				Capabilities: &audit.Capabilities{Effective: []string{"CAP_CHOWN", "CAP_NET_RAW"}},
 			},
 		}, "nginx (pid 7, user root), running /usr/sbin/nginx of the dpkg package nginx 1.28 (SHA-256 ab12), of nginx.service, " +
-			"since 2026-11-23 04:00:00, started by sh (2) under unknown (1), for the login of user 1000, with CAP_CHOWN CAP_NET_RAW"},
+			"since 2026-11-23 04:00:00, started by sh (2) under unknown (1), for the login of user 1000, in the groups www-data 998, with CAP_CHOWN CAP_NET_RAW"},
 		{"a package without a version", audit.Owner{Executable: "/x", Package: &audit.Package{Manager: "apk", Name: "x"}}, "x, running /x of the apk package x"},
+		{"in a container with a name", audit.Owner{Executable: "/x", Container: strings.Repeat("c", 64), ContainerName: "web", Image: "nginx:1.29"},
+			"x, running /x, in container web (cccccccccccc) of nginx:1.29"},
 		{"in a container", audit.Owner{Executable: "/x", Container: strings.Repeat("c", 64)}, "x, running /x, in container cccccccccccc"},
 		{"a file that was never there", audit.Owner{Executable: "/memfd:x", Deleted: &yes, Memory: true}, "memfd:x, running /memfd:x (it was never on disk)"},
 		{"a file that is too large to hash", audit.Owner{Executable: "/x", OwnerDetail: &audit.OwnerDetail{Unhashed: "too large"}}, "x, running /x (SHA-256 unknown: the program is larger than hash_limit)"},

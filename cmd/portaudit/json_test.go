@@ -283,7 +283,7 @@ func everyField() audit.Event {
 		Registry: &audit.Registry{Range: "well-known", State: "assigned", Names: []string{"domain"}, Description: "d"},
 		Owners: []audit.Owner{{
 			PID: &pid, Started: &at, Executable: "/bin/x", Deleted: &no, Replaced: &no, Command: "x", User: "u", UID: &uid,
-			SID: "S-1-5-18", How: "process", Parent: &pid, Unit: "x.service", Services: []string{"x"}, Container: "c",
+			SID: "S-1-5-18", How: "process", Parent: &pid, Unit: "x.service", Services: []string{"x"}, Container: "c", ContainerName: "n", Image: "i",
 			Memory: true, Concealed: true, SHA256: strings.Repeat("0", 64), Package: &audit.Package{Manager: "dpkg", Name: "x", Version: "1"},
 		}},
 		Policy:   &audit.Policy{Source: "p", SHA256: strings.Repeat("0", 64)},

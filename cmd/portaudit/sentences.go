@@ -25,13 +25,25 @@ func describeOwner(o audit.Owner) string {
 		text += ", which hosts " + strings.Join(o.Services, ", ")
 	}
 	if o.Container != "" {
-		text += ", in container " + shortID(o.Container)
+		text += ", in container " + containerText(o)
 	}
 	if o.Started != nil {
 		text += ", since " + local(*o.Started)
 	}
 	if o.OwnerDetail != nil {
 		text += detailText(*o.OwnerDetail)
+	}
+	return text
+}
+
+// containerText names the container of an owner, and what it was made of.
+func containerText(o audit.Owner) string {
+	text := shortID(o.Container)
+	if o.ContainerName != "" {
+		text = o.ContainerName + " (" + text + ")"
+	}
+	if o.Image != "" {
+		text += " of " + o.Image
 	}
 	return text
 }
@@ -76,6 +88,13 @@ func detailText(d audit.OwnerDetail) string {
 	}
 	if d.LoginUID != nil {
 		text += fmt.Sprintf(", for the login of user %d", *d.LoginUID)
+	}
+	if len(d.Groups) > 0 {
+		var names []string
+		for _, g := range d.Groups {
+			names = append(names, g.Name)
+		}
+		text += ", in the groups " + strings.Join(names, " ")
 	}
 	if d.Capabilities != nil && len(d.Capabilities.Effective) > 0 {
 		text += ", with " + strings.Join(d.Capabilities.Effective, " ")
