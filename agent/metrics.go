@@ -20,7 +20,7 @@ type measured struct {
 	// What was remembered when it was counted last: while the loop rests, it cannot
 	// be counted again, and does not change.
 	listeners map[alert.ListenerKind]int
-	findings  map[alert.FindingKind]int // without those of cross-checks
+	findings  map[alert.FindingKind]int // without those of cross-checks and of the host
 }
 
 // worked notes an audit that began at a time, and could be made.
@@ -43,6 +43,11 @@ func (l *loop) tell() {
 	}
 	for _, s := range l.state.Suspects {
 		m.Findings[alert.FindingKind{Rule: s.Finding.Rule, Severity: s.Finding.Severity}]++
+	}
+	for _, h := range l.state.Standing {
+		if h.Raised {
+			m.Findings[alert.FindingKind{Rule: h.Finding.Rule, Severity: h.Finding.Severity}]++
+		}
 	}
 	l.Metrics(m)
 }

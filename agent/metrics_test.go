@@ -61,6 +61,12 @@ func TestMetricsAreTold(t *testing.T) {
 		{"each minute where audits are further apart", &host{snapshot: known}, 150 * time.Second, func(o *Options) { o.Interval = time.Hour },
 			[]time.Duration{0, time.Minute, 2 * time.Minute, 150 * time.Second},
 			func(m alert.Metrics) bool { return m.Audits.Count == 1 }},
+		{"what is required and missing", &host{snapshot: listening(8080)}, 1500 * time.Millisecond, func(o *Options) {
+			o.Policy = policyOf(t, "- {id: web, verdict: require, severity: high, grace: 1s, match: {port: 80/tcp}}\n")
+		}, []time.Duration{0, time.Second, 1500 * time.Millisecond},
+			func(m alert.Metrics) bool {
+				return len(m.Findings) == 1 && m.Findings[alert.FindingKind{Rule: "web", Severity: "high"}] == 1
+			}},
 		{"audits that fail are counted each, and are no audits", &host{err: errors.New("no")}, 3500 * time.Millisecond, nil,
 			[]time.Duration{0, 3500 * time.Millisecond},
 			func(m alert.Metrics) bool { return m.Failed == 4 && m.Audits.Count == 0 && m.LastAudit.IsZero() }},

@@ -43,7 +43,53 @@ func hostOf(c audit.Coverage, s listen.Snapshot, p *policy.Policy) []policy.Stat
 			})
 		}
 	}
+	for _, a := range s.Published {
+		states = append(states, policy.State{
+			Word: "published-without-socket", Subject: publishedText(a), Detail: publishedText(a) + " is handed on to " + targetText(a) +
+				", where no listener was seen (" + a.Because + ")",
+		})
+	}
 	return p.Judge(states)
+}
+
+// publishedText names what others connect to.
+func publishedText(p listen.Publication) string {
+	text := "port " + portsText(p.Ports)
+	if p.Ports == (listen.PortRange{Last: 65535}) {
+		text = "every port"
+	}
+	if p.Transport != 0 {
+		text += "/" + p.Transport.String()
+	}
+	switch {
+	case !p.First.IsValid() && p.To.Is6():
+		text += " of every IPv6 address"
+	case !p.First.IsValid():
+		text += " of every IPv4 address"
+	case p.First == p.Last:
+		text += " of " + p.First.String()
+	default:
+		text += " of " + p.First.String() + " to " + p.Last.String()
+	}
+	if p.Interface != "" {
+		text += " through " + p.Interface
+	}
+	return text
+}
+
+// targetText names what they get to.
+func targetText(p listen.Publication) string {
+	if p.ToPorts == (listen.PortRange{}) || p.ToPorts == p.Ports {
+		return p.To.String()
+	}
+	return p.To.String() + " port " + portsText(p.ToPorts)
+}
+
+func portsText(r listen.PortRange) string {
+	if r.First == r.Last {
+		return r.First.String()
+	}
+	return r.First.String() + " to " + r.Last.String()
 }
 
 // wellKnownEnd is the first port that needs no privilege where nobody changed

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -116,5 +117,37 @@ func TestHostStates(t *testing.T) {
 	}
 	if r := report(lowered, "h", p); len(r.Findings) != 2 || r.Counts.Findings["medium"] != 1 || r.Findings[0].Listeners == nil {
 		t.Errorf("report %+v", r.Findings)
+	}
+}
+
+// TestPublishedWithoutSocket: each port that is handed on is a finding of its own,
+// that stays the same when it leads elsewhere.
+func TestPublishedWithoutSocket(t *testing.T) {
+	p := policyOf(t, "- {id: nat, verdict: alert, severity: medium, when: published-without-socket, message: \"{detail}.\"}\n")
+	ip := netip.MustParseAddr
+	port := func(first, last registry.Port) listen.PortRange { return listen.PortRange{First: first, Last: last} }
+	tests := []struct {
+		reason string
+		of     listen.Publication
+		want   string
+	}{
+		{"a port", listen.Publication{Transport: registry.TCP, Ports: port(8080, 8080), To: ip("10.0.0.2"), ToPorts: port(80, 80), Because: "rule 3"},
+			"port 8080/tcp of every IPv4 address is handed on to 10.0.0.2 port 80, where no listener was seen (rule 3)."},
+		{"a range of one address", listen.Publication{Transport: registry.UDP, First: ip("2001:db8::1"), Last: ip("2001:db8::1"), Ports: port(5000, 5010), Interface: "eth*", To: ip("fd00::2"), Because: "r"},
+			"port 5000 to 5010/udp of 2001:db8::1 through eth* is handed on to fd00::2, where no listener was seen (r)."},
+		{"everything of several", listen.Publication{First: ip("192.0.2.0"), Last: ip("192.0.2.15"), Ports: port(0, 65535), To: ip("10.0.0.2"), Because: "r"},
+			"every port of 192.0.2.0 to 192.0.2.15 is handed on to 10.0.0.2, where no listener was seen (r)."},
+	}
+	for _, tt := range tests {
+		found := hostOf(audit.Coverage{Complete: true}, listen.Snapshot{Published: []listen.Publication{tt.of}}, p)
+		if len(found) != 1 || found[0].Message != tt.want {
+			t.Errorf("%s: %+v, want %q", tt.reason, found, tt.want)
+			continue
+		}
+		moved := tt.of
+		moved.To = tt.of.To.Next()
+		if again := hostOf(audit.Coverage{Complete: true}, listen.Snapshot{Published: []listen.Publication{moved}}, p); again[0].Subject != found[0].Subject {
+			t.Errorf("%s: it is another finding when it leads elsewhere: %q, %q", tt.reason, again[0].Subject, found[0].Subject)
+		}
 	}
 }

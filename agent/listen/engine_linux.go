@@ -3,6 +3,7 @@ package listen
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -392,8 +393,9 @@ func (e *engine) build() {
 	}
 	slices.SortFunc(namespaces, func(a, b Namespace) int { return compareLabels(a.Label, b.Label) })
 	e.generation++
+	sockets = merge(sockets)
 	e.last = Snapshot{
-		Generation: e.generation, Sockets: merge(sockets), Namespaces: namespaces,
+		Generation: e.generation, Sockets: sockets, Namespaces: namespaces, Published: unserved(e.network(published), sockets),
 		Coverage: Coverage{
 			Sources: e.sourceNames(), Gaps: slices.Clone(e.gaps), Notes: slices.Concat([]Note{e.wayNote}, e.notes, e.factNotes()),
 		},
@@ -413,6 +415,22 @@ func (e *engine) exposeAll() {
 			k.exposure, k.exposed = x, true
 		}
 	}
+	if !e.changed { // else it is looked at anyway
+		e.changed = !slices.Equal(unserved(e.network(published), e.last.Sockets), e.last.Published)
+	}
+}
+
+// network is what surrounds all sockets.
+func (e *engine) network(published []firewall.Publication) network {
+	n := network{published: published, inside: map[string][]netip.Addr{}}
+	for _, s := range e.spaces {
+		if s.id == e.host {
+			n.host = s.addresses
+		} else {
+			n.inside[s.rules.Label] = s.addresses
+		}
+	}
+	return n
 }
 
 // published returns what the packet filter of the host hands on.

@@ -34,7 +34,10 @@ type Snapshot struct {
 	Generation uint64
 	Sockets    []Socket    // by namespace, transport, port and address
 	Namespaces []Namespace // the network namespaces that were read
-	Coverage   Coverage
+	// Published is what the packet filter of the host hands on, and no socket of
+	// the snapshot serves, 256 at the most; none where the filter was not read.
+	Published []Publication
+	Coverage  Coverage
 }
 
 // Socket is one listening endpoint: a connection-oriented socket in LISTEN, or
