@@ -69,6 +69,15 @@ type Decision struct {
 	Findings []Finding
 }
 
+// Severity returns that of the gravest finding, None if there is none.
+func (d Decision) Severity() Severity {
+	worst := None
+	for _, f := range d.Findings {
+		worst = max(worst, f.Severity)
+	}
+	return worst
+}
+
 // DefaultRule is the rule id of the policy's default verdict.
 const DefaultRule = "default"
 

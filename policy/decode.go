@@ -28,6 +28,7 @@ const (
 // for 22, 010 for 8 and ~ for 0, ignores a second document and tells no column.
 type decoder struct {
 	file       string
+	what       string // the file, in messages
 	errors     Errors
 	refused    map[*yaml.Node]bool // what was said of these nodes is enough
 	conditions map[string]conditionKey
@@ -57,8 +58,8 @@ func (p place) from(file string) string {
 	return fmt.Sprintf("on line %d of %s", p.line, p.file)
 }
 
-func newDecoder(file string) *decoder {
-	return &decoder{file: file, refused: map[*yaml.Node]bool{}, conditions: conditionKeys(), ids: map[string]place{}, sets: map[string]set{}}
+func newDecoder(file, what string) *decoder {
+	return &decoder{file: file, what: what, refused: map[*yaml.Node]bool{}, conditions: conditionKeys(), ids: map[string]place{}, sets: map[string]set{}}
 }
 
 func (d *decoder) errorf(n *yaml.Node, format string, args ...any) {

@@ -104,3 +104,28 @@ func TestFirstPolicy(t *testing.T) {
 		}
 	}
 }
+
+// TestDocumentedExpectations holds that the example of expectations is read, and
+// that no key of it is missing in the text.
+func TestDocumentedExpectations(t *testing.T) {
+	text, _ := documentation(t)
+	_, example, _ := strings.Cut(text, "```yaml expectations\n")
+	example, _, ended := strings.Cut(example, "```")
+	if !ended {
+		t.Fatal("there is no example")
+	}
+	e, err := ParseExpectations([]byte(example), "example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := mustParse(t, "version: 1\nrules: [{id: writable, verdict: alert, severity: high, match: {world_writable: true}}, {id: ssh, verdict: allow, match: {user: root}}]\n")
+	results, _, err := Run(p, e, today)
+	if err != nil || len(results) != 2 {
+		t.Fatalf("%d results, %v", len(results), err)
+	}
+	for _, r := range results {
+		if !r.Passed {
+			t.Errorf("%s: wanted %s, came %s", r.Name, r.Wanted(), r.Came())
+		}
+	}
+}

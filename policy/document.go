@@ -27,9 +27,9 @@ func (d *decoder) document(data []byte) *yaml.Node {
 	}
 	switch {
 	case second != nil:
-		d.errorf(second, "a second document begins: a policy is one document, remove the \"---\"")
+		d.errorf(second, "a second document begins: a %s is one document, remove the \"---\"", d.what)
 	case doc == nil && err == nil:
-		d.errors = append(d.errors, Error{File: d.file, Message: "no policy is in it: begin with \"version: 1\""})
+		d.errors = append(d.errors, Error{File: d.file, Message: "no " + d.what + " is in it: begin with \"version: 1\""})
 	}
 	if doc == nil {
 		return nil
@@ -45,7 +45,7 @@ func (d *decoder) document(data []byte) *yaml.Node {
 func (d *decoder) unreadable(data []byte) (Error, bool) {
 	e := Error{File: d.file}
 	if len(data) > maxBytes {
-		e.Message = fmt.Sprintf("%d bytes are too many for a policy: the limit is %d", len(data), maxBytes)
+		e.Message = fmt.Sprintf("%d bytes are too many for a %s: the limit is %d", len(data), d.what, maxBytes)
 		return e, true
 	}
 	for i := 0; i < len(data); {

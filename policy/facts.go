@@ -173,12 +173,14 @@ func differ(before *string, now string) bool {
 	return now != "" && now != *before
 }
 
+// unknownOwner is the word for one that cannot be named, however that is known.
+const unknownOwner = "unknown"
+
 // ownerCondition asks how an owner is known. That nobody can be named is a fact,
 // too: "unknown".
 func ownerCondition(d *decoder, n *yaml.Node) condition {
-	const unknown = "unknown"
-	c := wordCondition(append(Hows(), unknown), func(_ *Listener, o *Owner) string { return o.How })(d, n)
-	if !slices.Contains(d.values(n), unknown) {
+	c := wordCondition(append(Hows(), unknownOwner), func(_ *Listener, o *Owner) string { return o.How })(d, n)
+	if !slices.Contains(d.values(n), unknownOwner) {
 		return c
 	}
 	known := c.test
@@ -249,18 +251,30 @@ func orNone(list []string) string {
 	return strings.Join(list, ", ")
 }
 
-// capabilityCondition asks for one of the effective capabilities of an owner.
-func capabilityCondition(d *decoder, n *yaml.Node) condition {
+// capabilityWords returns the names of the capabilities as they are written.
+func capabilityWords() []string {
 	var names []string
 	for _, name := range CapabilityNames() {
 		names = append(names, "CAP_"+name)
 	}
+	return names
+}
+
+// capabilities reads a list of capabilities.
+func (d *decoder) capabilities(n *yaml.Node) uint64 {
+	names := capabilityWords()
 	var set uint64
 	for _, item := range d.list(n) {
 		if word := d.word(item, names); word != "" {
 			set |= 1 << slices.Index(names, word)
 		}
 	}
+	return set
+}
+
+// capabilityCondition asks for one of the effective capabilities of an owner.
+func capabilityCondition(d *decoder, n *yaml.Node) condition {
+	set, names := d.capabilities(n), capabilityWords()
 	return condition{
 		test: func(_ *Listener, o *Owner) Answer {
 			if !o.Capabilities.Known {

@@ -37,7 +37,7 @@ func Parse(data []byte, name string) (*Policy, error) { return Compile(data, nam
 
 // Compile is Parse, of a policy that may include and extend others.
 func Compile(data []byte, name string, files Files) (*Policy, error) {
-	d := newDecoder(name)
+	d := newDecoder(name, "policy")
 	d.files = files
 	d.gather(data, name, 0)
 	p := &Policy{Source: name, SHA256: d.digest(), fallback: fallback{Alert, Medium}}
