@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"net/netip"
 	"time"
 
 	"github.com/portaudit/portaudit/agent/audit"
@@ -73,6 +72,10 @@ type Step struct {
 	Outcome string `json:"outcome"` // matched, not matched, not reached
 	Failed  string `json:"failed,omitempty"`
 	Reason  string `json:"reason,omitempty"`
+
+	Severity string `json:"severity,omitempty"` // of an alert rule
+	Owner    string `json:"owner,omitempty"`    // who answers for the rule
+	Fix      string `json:"fix,omitempty"`      // as the policy has it, with placeholders
 }
 
 // Explain makes one audit and tells of each listener that asked selects how
@@ -89,33 +92,24 @@ func Explain(ctx context.Context, o ScanOptions, asked func(Listener) bool) ([]E
 		l := listener(c, o.Policy.Decide(c.facts, snapshot.Time), snapshot.Time)
 		if asked(l) {
 			l.FirstSeen = sights(l)
-			explanations = append(explanations, Explanation{Listener: l, Steps: steps(o.Policy.Explain(c.facts, snapshot.Time))})
+			explanations = append(explanations, Explanation{Listener: l, Steps: Steps(o.Policy.Explain(c.facts, snapshot.Time))})
 		}
 	}
 	return explanations, coverageOf(snapshot.Coverage), nil
 }
 
-// Suppose tells what the policy would say of a listener that is not there: a
-// program that nobody knows takes the port on all addresses of this host.
-func Suppose(ctx context.Context, o ScanOptions, port registry.Port, t registry.Transport) (policy.Decision, []Step, error) {
-	snapshot, err := o.List(ctx) // for the rules of the host's namespace
-	if err != nil {
-		return policy.Decision{}, nil, err
-	}
-	s := listen.Socket{
-		Transport: t, Address: netip.IPv6Unspecified(), Port: port, Namespace: listen.HostNamespace,
-		Owners: []listen.Owner{{How: listen.Process, Executable: "/unknown/program"}},
-	}
-	c := newClassifier(snapshot, o.Catalog, o.Policy, false).classify(s)
-	return o.Policy.Decide(c.facts, snapshot.Time), steps(o.Policy.Explain(c.facts, snapshot.Time)), nil
-}
-
-func steps(explained []policy.Step) []Step {
+// Steps turns the steps of an explanation into those that documents have.
+func Steps(explained []policy.Step) []Step {
 	list := []Step{}
 	for _, e := range explained {
-		list = append(list, Step{
+		step := Step{
 			Rule: e.Rule, Verdict: e.Verdict.String(), Outcome: e.Outcome.String(), Failed: audit.Visible(e.Failed), Reason: audit.Visible(e.Reason),
-		})
+			Owner: audit.Visible(e.Owner), Fix: audit.Visible(e.Fix),
+		}
+		if e.Severity != policy.None {
+			step.Severity = e.Severity.String()
+		}
+		list = append(list, step)
 	}
 	return list
 }

@@ -275,7 +275,7 @@ func (w *watcher) view() View {
 			for _, s := range sockets {
 				c := by.remembered(by.classify(s), o.time)
 				if of := listener(c, p.Decide(c.facts, o.time), o.time); of.ID == l.ID && of.Address == l.Address {
-					return steps(p.Explain(c.facts, o.time))
+					return Steps(p.Explain(c.facts, o.time))
 				}
 			}
 			return nil

@@ -182,6 +182,8 @@ func TestDocumentation(t *testing.T) {
 		"info":     {"registry info", `^ports\.`},
 		"status":   {"status", `^(policy|coverage)\.`},
 		"check":    {"policy check", `^$`},
+		"rules":    {"policy explain", `^(policy|coverage)\.|^listeners\[\]\.`},
+		"test":     {"policy test", `^expectations\[\]\.steps\[\]`},
 		"event":    {"Fields of a record", `^(policy|coverage|registry)\.|^owners\[\]`},
 	} {
 		rows, elsewhere := rowsOf(sections[test.heading]), regexp.MustCompile(test.elsewhere)

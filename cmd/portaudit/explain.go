@@ -184,11 +184,11 @@ func explain(c *cobra.Command, o agent.ScanOptions, q question) (answer, error) 
 		return nil
 	})
 	if err == nil && len(a.Listeners) == 0 && len(q.refs) > 0 {
-		d, steps, err := agent.Suppose(c.Context(), o, q.refs[0].First, q.refs[0].Transport)
+		l, _, err := agent.Suppose(c.Context(), o, agent.Supposed{Transport: q.refs[0].Transport, Port: q.refs[0].First, Facts: agent.UnknownProgram()})
 		if err != nil {
 			return a, err
 		}
-		a.Supposed = &supposed{Verdict: d.Verdict.String(), Rule: d.Rule, Steps: steps}
+		a.Supposed = &supposed{Verdict: l.Verdict, Rule: l.Rule, Steps: l.Steps}
 	}
 	return a, err
 }
@@ -296,38 +296,49 @@ func writeListener(b *strings.Builder, s screen, l agent.Explanation, everyRule 
 	}
 	verdict := s.paint(worst(l.Listener), l.Verdict)
 	b.WriteString(s.wrap("  ", "Verdict: "+verdict+", by rule "+l.Rule+"."))
-	for _, f := range l.Findings {
-		b.WriteString(s.wrap("    ", strings.ToUpper(f.Severity)+" "+f.Rule+": "+f.Message))
-		if f.Why != "" {
-			b.WriteString(s.wrap("    ", "Why: "+f.Why))
-		}
-		if f.Fix != "" {
-			b.WriteString(s.wrap("    ", "Fix: "+f.Fix))
-		}
-	}
-	writeSteps(b, s, l.Steps, everyRule, hint)
+	writeRemedies(b, s, "    ", l.Findings)
+	writeSteps(b, s, l.Steps, func(step agent.Step) bool { return everyRule || matched(step) }, hint)
 	b.WriteString("\n")
 }
 
-// writeSteps tells how the policy came to its verdict: the rules that matched,
-// or every rule with the condition on which it failed. The hint says how to see
-// those.
-func writeSteps(b *strings.Builder, s screen, steps []agent.Step, everyRule bool, hint string) {
+func writeRemedies(b *strings.Builder, s screen, indent string, findings []agent.Finding) {
+	for _, f := range findings {
+		b.WriteString(s.wrap(indent, strings.ToUpper(f.Severity)+" "+f.Rule+": "+f.Message))
+		if f.Why != "" {
+			b.WriteString(s.wrap(indent, "Why: "+f.Why))
+		}
+		if f.Fix != "" {
+			b.WriteString(s.wrap(indent, "Fix: "+f.Fix))
+		}
+	}
+}
+
+// stepText says what became of a rule.
+func stepText(s agent.Step) string {
+	text := s.Rule + " (" + s.Verdict + "): " + s.Outcome
+	if s.Failed != "" {
+		text += ": " + s.Failed
+	}
+	return text
+}
+
+func matched(s agent.Step) bool { return s.Outcome == policy.Matched.String() }
+
+// writeSteps tells how the policy came to its verdict: of the rules that told
+// selects what became of them. The hint says how to see the others.
+func writeSteps(b *strings.Builder, s screen, steps []agent.Step, told func(agent.Step) bool, hint string) {
 	if len(steps) == 0 {
 		return
 	}
 	b.WriteString("  Rules of the policy, in order:\n")
 	others := 0
 	for _, step := range steps {
-		if !everyRule && step.Outcome != policy.Matched.String() {
+		if !told(step) {
 			others++
 			continue
 		}
-		text := step.Rule + " (" + step.Verdict + "): " + step.Outcome
-		if step.Failed != "" {
-			text += ": " + step.Failed
-		}
-		if step.Outcome == policy.Matched.String() && step.Reason != "" {
+		text := stepText(step)
+		if matched(step) && step.Reason != "" {
 			text += ". Reason: " + step.Reason
 		}
 		b.WriteString(s.wrap("    ", text))

@@ -125,6 +125,56 @@ func TestJSONOfCheck(t *testing.T) {
 	c.holds(t, printed(t, "policy", "check", "--json", "--config", file(t, "none.yaml", "")))
 }
 
+func TestJSONOfTest(t *testing.T) {
+	c := contractOf(t, "test")
+	p := file(t, "p.yaml", "version: 1\nrules: [{id: a, verdict: allow, match: {port: 22}, reason: r}, {id: b, verdict: alert, severity: low, match: {port: 23}}]\n")
+	for _, expected := range []string{
+		"verdict: allow, rule: a",
+		"verdict: allow, rule: a, findings: [], meets: []",
+		"verdict: alert, rule: b, severity: low, findings: [default, {rule: b, severity: low}]",
+	} {
+		e := file(t, "e.yaml", "version: 1\nexpectations: [{name: n, listener: {transport: tcp, port: 22}, "+expected+"}]\n")
+		r, err := testPolicies([]string{e, e}, p)
+		if err != nil || len(r.Expectations) != 2 || len(r.Coverage) != 1 || r.Passed == strings.Contains(expected, "rule: b") {
+			t.Fatalf("%s: %v, %+v", expected, err, r)
+		}
+		b, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.holds(t, b)
+	}
+}
+
+func TestJSONOfPolicyExplain(t *testing.T) {
+	_, port, _ := here(t)
+	c, p := contractOf(t, "rules"), alertPolicy(t)
+	at := fmt.Sprintf("127.0.0.1:%d", port)
+	for _, test := range []struct {
+		reason   string
+		options  []string
+		supposed bool
+		user     string
+	}{
+		{"what listens there", []string{at}, false, ""},
+		{"something else there", []string{at, "--user", "nobody@here", "--exe", "/x", "--uid", "7", "--unit", "x.service"}, true, "nobody@here"},
+		{"nothing listens there", []string{"1/tcp"}, true, ""},
+		{"a socket without a port", []string{"0x4305/packet", "--user", "nobody@here"}, true, "nobody@here"},
+		{"an address and nothing else", []string{at, "--address", "192.0.2.1"}, true, ""},
+	} {
+		b := printed(t, append([]string{"policy", "explain", "--json", "--policy", p, "--data-dir", t.TempDir()}, test.options...)...)
+		c.holds(t, b)
+		var doc explained
+		if err := json.Unmarshal(b, &doc); err != nil || doc.Supposed != test.supposed || len(doc.Listeners) != 1 || len(doc.Listeners[0].Steps) != 2 {
+			t.Fatalf("%s: %v\n%s", test.reason, err, b)
+		}
+		owners := doc.Listeners[0].Owners
+		if test.supposed && (len(owners) != 1 || owners[0].User != test.user) || !test.supposed && (len(owners) == 0 || owners[0].PID == nil) {
+			t.Errorf("%s: owners %+v", test.reason, owners)
+		}
+	}
+}
+
 func TestJSONOfRegistry(t *testing.T) {
 	none, lookup, information := t.TempDir(), contractOf(t, "lookup"), contractOf(t, "info")
 	overlay := file(t, "overlay.yaml", "services: [{ports: 22, transport: tcp, name: mine, owner: us}]\n")

@@ -30,6 +30,8 @@ var documents = map[string]reflect.Type{
 	"event":    reflect.TypeFor[audit.Event](),
 	"status":   reflect.TypeFor[status](),
 	"check":    reflect.TypeFor[checked](),
+	"rules":    reflect.TypeFor[explained](),
+	"test":     reflect.TypeFor[tested](),
 }
 
 // schema compiles a schema of docs/schema.

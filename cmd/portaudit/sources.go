@@ -55,7 +55,8 @@ func policyFiles() policy.Files {
 }
 
 // listPolicies returns the paths of the policies of a directory, in lexical order.
-// What begins with a dot is an editor's, or a package manager's.
+// What begins with a dot is an editor's, or a package manager's; what ends in
+// .test.yaml are expectations.
 func listPolicies(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -63,7 +64,7 @@ func listPolicies(dir string) ([]string, error) {
 	}
 	var paths []string
 	for _, e := range entries {
-		if filepath.Ext(e.Name()) == ".yaml" && !strings.HasPrefix(e.Name(), ".") {
+		if filepath.Ext(e.Name()) == ".yaml" && !strings.HasPrefix(e.Name(), ".") && !strings.HasSuffix(e.Name(), testSuffix+".yaml") {
 			paths = append(paths, filepath.Join(dir, e.Name()))
 		}
 	}
