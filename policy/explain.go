@@ -42,15 +42,16 @@ type Step struct {
 }
 
 // Explain tells how Decide comes to its verdict on l at a time: every rule in
-// order, the default last.
+// order, then which requirements l fulfils, which has no part in the verdict, and
+// the default last.
 func (p *Policy) Explain(l Listener, now time.Time) []Step {
 	l = l.owned()
 	l.now = now
-	steps := make([]Step, 0, len(p.rules)+1)
+	steps := make([]Step, 0, len(p.rules)+len(p.required)+1)
 	ended := false
 	for i := range p.rules {
 		r := &p.rules[i]
-		s := Step{Rule: r.id, Verdict: r.verdict, Severity: r.severity, Reason: r.reason, Owner: r.owner, Fix: r.fix}
+		s := r.step()
 		switch {
 		case ended:
 		case r.holds(&l) == Yes && r.over(now):
@@ -63,6 +64,13 @@ func (p *Policy) Explain(l Listener, now time.Time) []Step {
 		}
 		steps = append(steps, s)
 	}
+	for i := range p.required {
+		s := p.required[i].step()
+		if s.Outcome = Matched; p.required[i].holds(&l) != Yes {
+			s.Outcome, s.Failed = NotMatched, p.required[i].failed(&l)
+		}
+		steps = append(steps, s)
+	}
 	s := Step{Rule: DefaultRule, Verdict: p.fallback.verdict, Outcome: Matched}
 	if s.Verdict == Alert {
 		s.Severity = p.fallback.severity
@@ -71,6 +79,10 @@ func (p *Policy) Explain(l Listener, now time.Time) []Step {
 		s.Outcome = NotReached
 	}
 	return append(steps, s)
+}
+
+func (r *rule) step() Step {
+	return Step{Rule: r.id, Verdict: r.verdict, Severity: r.severity, Reason: r.reason, Owner: r.owner, Fix: r.fix}
 }
 
 // failed says why a rule does not match, for the first owner for whom it does

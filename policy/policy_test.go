@@ -140,6 +140,24 @@ func TestExplain(t *testing.T) {
 	}
 }
 
+// TestExplainRequirements: whether a listener fulfils what is required is told,
+// and has no part in the verdict.
+func TestExplainRequirements(t *testing.T) {
+	p := mustParse(t, "version: 1\nrules:\n- {id: ssh, verdict: require, severity: high, match: {port: 22}}\n"+
+		"- {id: a, verdict: allow, match: any}\n- {id: web, verdict: require, severity: low, match: {port: 80}}\n")
+	var got []string
+	for _, s := range p.Explain(sshd(), time.Time{}) {
+		got = append(got, strings.TrimSpace(fmt.Sprint(s.Rule, " ", s.Verdict, " ", s.Outcome, " ", s.Failed)))
+	}
+	want := []string{"a allow matched", "ssh require matched", "web require not matched port is 22, not 80", "default alert not reached"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if d := p.Decide(sshd(), time.Time{}); d.Verdict != Allow || d.Rule != "a" {
+		t.Errorf("%+v", d)
+	}
+}
+
 func TestExplainOrder(t *testing.T) {
 	p := mustParse(t, rulesOf("{verdict: alert, severity: low}", "a high any", "b allow {port: 23}", "c allow any", "d high any"))
 	want := []Step{
