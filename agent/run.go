@@ -20,7 +20,7 @@ import (
 )
 
 // Options is what the loop works with. All but Realtime, CrossCheck, Reload,
-// LoadPolicy, Alerts and Metrics are required.
+// LoadPolicy, PolicyChanged, Alerts and Metrics are required.
 type Options struct {
 	List    func(context.Context) (listen.Snapshot, error) // listen.List
 	Catalog *registry.Catalog
@@ -30,6 +30,9 @@ type Options struct {
 	// is refused leaves the one before in force.
 	Reload     <-chan struct{}
 	LoadPolicy func() (*policy.Policy, error)
+	// PolicyChanged reports, every second, whether what LoadPolicy reads has changed
+	// since it did; nil: nobody looks.
+	PolicyChanged func() bool
 
 	Log      *audit.Log
 	LogDir   string // of Log, to read back what was said before
@@ -80,6 +83,12 @@ func Run(ctx context.Context, o Options) error {
 		defer ticker.Stop()
 		tell = ticker.C
 	}
+	var look <-chan time.Time // never, without a policy to look at
+	if o.PolicyChanged != nil && o.LoadPolicy != nil {
+		ticker := time.NewTicker(lookEvery)
+		defer ticker.Stop()
+		look = ticker.C
+	}
 	for due := o.CrossCheck != nil; ; {
 		if err := l.audit(ctx); err != nil {
 			return err
@@ -95,7 +104,7 @@ func Run(ctx context.Context, o Options) error {
 		if l.measured.changed {
 			l.tell()
 		}
-		next, err := l.wait(ctx, ticker.C, cross, tell)
+		next, err := l.wait(ctx, clocks{ticker.C, cross, look, tell})
 		switch {
 		case err != nil:
 			return err
@@ -105,6 +114,13 @@ func Run(ctx context.Context, o Options) error {
 		due = next == crossCheckNow
 	}
 }
+
+// lookEvery is how often it is asked whether the policy has changed.
+const lookEvery = time.Second
+
+// clocks are what a loop is woken by: to audit, to cross-check, to look at the
+// policy, to tell metrics. nil is never.
+type clocks struct{ audit, cross, policy, tell <-chan time.Time }
 
 // step is what a loop does next.
 type step uint8
@@ -116,7 +132,7 @@ const (
 )
 
 // wait waits until there is more to do than to follow changes.
-func (l *loop) wait(ctx context.Context, tick, cross, tell <-chan time.Time) (step, error) {
+func (l *loop) wait(ctx context.Context, c clocks) (step, error) {
 	l.early = false
 	var peek <-chan time.Time // never, where the system tells of changes
 	if l.Realtime.Peek != nil && l.Realtime.Changes == nil {
@@ -134,12 +150,20 @@ func (l *loop) wait(ctx context.Context, tick, cross, tell <-chan time.Time) (st
 		case <-ctx.Done():
 			return stopNow, nil
 		case <-l.Reload:
-			return auditNow, l.reload()
-		case <-tick:
+			_, err := l.reload(true)
+			return auditNow, err
+		case <-c.policy:
+			if !l.PolicyChanged() {
+				continue
+			}
+			if changed, err := l.reload(false); changed || err != nil {
+				return auditNow, err
+			}
+		case <-c.audit:
 			return auditNow, nil
-		case <-cross:
+		case <-c.cross:
 			return crossCheckNow, nil
-		case <-tell:
+		case <-c.tell:
 			l.tell()
 		case c, ok := <-l.Realtime.Changes:
 			switch {
@@ -167,6 +191,8 @@ type loop struct {
 	failure string    // of the audit before, "" if it worked
 
 	crossFailure string // of the cross-check before, "" if it worked
+
+	refused string // what was said of the last policy, "" if it was taken
 
 	// An audit that sees what the one before saw has nothing to report, and
 	// does no more than to note when it was.
@@ -346,37 +372,6 @@ func gapSet(c audit.Coverage) map[audit.Gap]bool {
 		set[g] = true
 	}
 	return set
-}
-
-// reload puts a new policy in force, or keeps the old one and says why.
-func (l *loop) reload() error {
-	if l.LoadPolicy == nil {
-		return nil
-	}
-	p, err := l.LoadPolicy()
-	if err != nil {
-		return l.record([]audit.Event{Rejected(err, l.Policy)})
-	}
-	l.Policy, l.seen = p, 0
-	return l.record([]audit.Event{loaded(p)})
-}
-
-// Rejected makes the record of a policy that was refused; inForce is the one
-// that stays, nil if there is none.
-func Rejected(err error, inForce *policy.Policy) audit.Event {
-	e := audit.Event{Event: audit.PolicyRejected, Message: "the policy was refused", Errors: []string{err.Error()}}
-	var list policy.Errors
-	if errors.As(err, &list) {
-		e.Errors = nil
-		for _, one := range list {
-			e.Errors = append(e.Errors, one.Error())
-		}
-	}
-	if inForce != nil {
-		e.Message += "; the one loaded before stays in force"
-		e.Policy = named(inForce)
-	}
-	return e
 }
 
 func (l *loop) stop() error {

@@ -31,7 +31,7 @@
 //	agent.started     program, pid, policy
 //	agent.stopped     program, pid
 //	policy.loaded     policy
-//	policy.rejected   policy, errors
+//	policy.rejected   policy, refused, errors
 //	listener.opened   LISTENER
 //	listener.changed  LISTENER, change, replaces
 //	listener.closed   LISTENER

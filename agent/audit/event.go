@@ -67,8 +67,10 @@ type Event struct {
 	Fix      string   `json:"fix,omitempty"`
 	Tags     []string `json:"tags,omitempty"` // of the rule
 
-	// The policy, for policy.* and agent.started.
-	Policy *Policy `json:"policy,omitempty"`
+	// The policy in force, for policy.* and agent.started, and of policy.rejected
+	// the one that is not.
+	Policy  *Policy `json:"policy,omitempty"`
+	Refused *Policy `json:"refused,omitempty"` // where its whole text was read
 
 	// The coverage, for coverage.changed.
 	Coverage *Coverage `json:"coverage,omitempty"`

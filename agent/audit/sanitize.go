@@ -44,13 +44,18 @@ func sanitize(e Event, l limits) Event {
 			Description: l.string(e.Registry.Description),
 		}
 	}
-	if e.Policy != nil {
-		e.Policy = &Policy{Source: l.string(e.Policy.Source), SHA256: l.string(e.Policy.SHA256)}
-	}
+	e.Policy, e.Refused = l.policy(e.Policy), l.policy(e.Refused)
 	if e.Coverage != nil {
 		e.Coverage = l.coverage(*e.Coverage)
 	}
 	return e
+}
+
+func (l limits) policy(p *Policy) *Policy {
+	if p == nil {
+		return nil
+	}
+	return &Policy{Source: l.string(p.Source), SHA256: l.string(p.SHA256)}
 }
 
 func (l limits) owner(o Owner) Owner {

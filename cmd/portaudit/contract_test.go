@@ -184,7 +184,7 @@ func TestDocumentation(t *testing.T) {
 		"check":    {"policy check", `^$`},
 		"rules":    {"policy explain", `^(policy|coverage)\.|^listeners\[\]\.`},
 		"test":     {"policy test", `^expectations\[\]\.steps\[\]`},
-		"event":    {"Fields of a record", `^(policy|coverage|registry)\.|^owners\[\]`},
+		"event":    {"Fields of a record", `^(policy|refused|coverage|registry)\.|^owners\[\]`},
 	} {
 		rows, elsewhere := rowsOf(sections[test.heading]), regexp.MustCompile(test.elsewhere)
 		for path, f := range schemaFields(schema(t, name)) {

@@ -337,6 +337,7 @@ func everyField() audit.Event {
 			Memory: true, Concealed: true, SHA256: strings.Repeat("0", 64), Package: &audit.Package{Manager: "dpkg", Name: "x", Version: "1"},
 		}},
 		Policy:   &audit.Policy{Source: "p", SHA256: strings.Repeat("0", 64)},
+		Refused:  &audit.Policy{Source: "p", SHA256: strings.Repeat("1", 64)},
 		Coverage: &audit.Coverage{Sources: []string{"s"}, Gaps: []audit.Gap{{Source: "s", Reason: "r", Hides: "owners", Count: 1, Fix: "f"}}, Notes: []audit.Note{{Source: "s", Text: "t"}}},
 		Errors:   []string{"e"}, Program: "v1", PID: 7, Tags: []string{"t"},
 	}
@@ -447,7 +448,7 @@ func logged(t *testing.T, e audit.Event) []byte {
 // TestJSONOfBounds holds what the log makes of more than it keeps.
 func TestJSONOfBounds(t *testing.T) {
 	e := everyField()
-	e.Event, e.Change, e.Replaces, e.Policy, e.Coverage, e.Errors, e.Program, e.PID = audit.FindingRaised, "", "", nil, nil, nil, "", 0
+	e.Event, e.Change, e.Replaces, e.Policy, e.Refused, e.Coverage, e.Errors, e.Program, e.PID = audit.FindingRaised, "", "", nil, nil, nil, nil, "", 0
 	e.Owners = slices.Repeat(e.Owners, 300)
 	line := logged(t, e)
 	if err := schema(t, "event").Validate(decode(t, line)); err != nil || !bytes.Contains(line, []byte("…[+44 more]")) {
