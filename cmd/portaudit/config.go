@@ -101,10 +101,9 @@ func (s *settings) set(key string, value *yaml.Node) error {
 	case "cross_check":
 		return setDuration(&s.crossCheck, key, value.Value, minCrossCheck, "1h")
 	case "probe":
-		if value.Tag != "!!bool" {
-			return fmt.Errorf("probe wants true or false, not %q", value.Value)
-		}
-		return value.Decode(&s.probe)
+		return setBool(&s.probe, key, value)
+	case "policy_watch":
+		return setBool(&s.policyWatch, key, value)
 	default:
 		return fmt.Errorf("unknown key %q: known are %s", key, strings.Join(configKeys(), ", "))
 	}
@@ -114,8 +113,8 @@ func (s *settings) set(key string, value *yaml.Node) error {
 // name, with - for _.
 func configKeys() []string {
 	return []string{
-		"confirm", "cross_check", "data_dir", "gone", "hash_limit", "interval", "log_dir", "metrics", "overlay", "policy", "probe",
-		"realtime", "source", "state_dir",
+		"confirm", "cross_check", "data_dir", "gone", "hash_limit", "interval", "log_dir", "metrics", "overlay", "policy",
+		"policy_watch", "probe", "realtime", "source", "state_dir",
 	}
 }
 
@@ -133,6 +132,13 @@ func parseSize(text string) (int64, error) {
 		return 0, fmt.Errorf("%q is no size: use a whole number with KiB, MiB or GiB, such as 64MiB, or 0", text)
 	}
 	return int64(n) * unit, nil
+}
+
+func setBool(target *bool, key string, value *yaml.Node) error {
+	if value.Tag != "!!bool" {
+		return fmt.Errorf("%s wants true or false, not %q", key, value.Value)
+	}
+	return value.Decode(target)
 }
 
 func setDuration(target *time.Duration, key, text string, least time.Duration, example string) error {

@@ -11,8 +11,8 @@ import (
 )
 
 func TestParseConfig(t *testing.T) {
-	s, err := parseConfig([]byte("interval: 30s\nconfirm: 1\ngone: 5\npolicy: /p.yaml\nlog_dir: /l\nstate_dir: /s\ndata_dir: /d\noverlay: /o\ncross_check: 1h\nprobe: true\nsource: bpf\nhash_limit: 1GiB\nrealtime: on\n"), "c.yaml")
-	want := settings{interval: 30 * time.Second, confirm: 1, gone: 5, policy: "/p.yaml", logDir: "/l", stateDir: "/s", dataDir: "/d", overlay: "/o", crossCheck: time.Hour, probe: true, source: "bpf", hash: "1GiB", realtime: "on"}
+	s, err := parseConfig([]byte("interval: 30s\nconfirm: 1\ngone: 5\npolicy: /p.yaml\nlog_dir: /l\nstate_dir: /s\ndata_dir: /d\noverlay: /o\ncross_check: 1h\nprobe: true\nsource: bpf\nhash_limit: 1GiB\nrealtime: on\npolicy_watch: true\n"), "c.yaml")
+	want := settings{interval: 30 * time.Second, confirm: 1, gone: 5, policy: "/p.yaml", logDir: "/l", stateDir: "/s", dataDir: "/d", overlay: "/o", crossCheck: time.Hour, probe: true, source: "bpf", hash: "1GiB", realtime: "on", policyWatch: true}
 	if err != nil || s != want {
 		t.Errorf("got %+v, %v, want %+v", s, err, want)
 	}

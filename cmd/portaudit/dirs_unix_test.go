@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -132,13 +131,6 @@ func TestMakePrivate(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkMode(t, filepath.Dir(dir), 0o700) // elsewhere the mode is somebody's choice
-}
-
-func checkError(t *testing.T, err error, want string) {
-	t.Helper()
-	if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
-		t.Errorf("error %v, want %q", err, want)
-	}
 }
 
 func checkMode(t *testing.T, path string, want fs.FileMode) {

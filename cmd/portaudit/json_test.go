@@ -115,7 +115,7 @@ func TestJSONOfCheck(t *testing.T) {
 		"",
 		"\x00",
 	} {
-		r, _ := checkPolicy("p.yaml", []byte(text))
+		r, _ := checkPolicy("p.yaml", []byte(text), policyFiles(nil))
 		b, err := json.Marshal(r)
 		if err != nil {
 			t.Fatal(err)

@@ -37,7 +37,8 @@ func newCheck(s *settings) *cobra.Command {
 policy without any is looked at for rules that decide nothing: that can never
 match, that an earlier allowance always comes before, or that allow everything.
 
-Without FILE it checks the policy that "portaudit run" would use.
+Without FILE it checks the policy that "portaudit run" would use. A file that
+others than root and its user can change is a warning; the daemon refuses it.
 
 Exit codes: 0 no mistake, warnings or not; 1 the output could not be written;
 2 mistakes, a file that cannot be read, or a wrong call.`,
@@ -53,11 +54,16 @@ Exit codes: 0 no mistake, warnings or not; 1 the output could not be written;
 			if len(args) > 0 {
 				path = args[0]
 			}
-			name, text, err := readPolicy(path)
+			distrust := []remark{}
+			warn := func(err error) {
+				distrust = append(distrust, remark{Message: audit.Visible("portaudit run would refuse it: " + err.Error())})
+			}
+			name, text, err := readPolicy(path, warn)
 			if err != nil {
 				return usage(err)
 			}
-			r, texts := checkPolicy(name, text)
+			r, texts := checkPolicy(name, text, policyFiles(warn))
+			r.Warnings = append(distrust, r.Warnings...)
 			if asJSON {
 				err = printJSON(c.OutOrStdout(), r)
 			} else {
@@ -98,12 +104,12 @@ it is written. A first line such as this one in a policy tells them of it:
 }
 
 // readPolicy returns the text of a policy file, and what errors call it; of the
-// embedded one if there is no path.
-func readPolicy(path string) (name string, text []byte, err error) {
+// embedded one if there is no path. That others can change it goes to warn.
+func readPolicy(path string, warn func(error)) (name string, text []byte, err error) {
 	if path == "" {
 		return builtInPolicy, configs.Policy(), nil
 	}
-	if text, err = readFile(path); err != nil {
+	if text, err = readAnyway(path, warn); err != nil {
 		return "", nil, fmt.Errorf("policy: %w", err)
 	}
 	return path, text, nil
@@ -140,10 +146,9 @@ func remarks(list policy.Errors, own string) []remark {
 
 // checkPolicy compiles a policy, and returns what came of it and the texts of its
 // files by name.
-func checkPolicy(name string, text []byte) (checked, map[string][]byte) {
+func checkPolicy(name string, text []byte, files policy.Files) (checked, map[string][]byte) {
 	r := checked{Schema: 1, Policy: audit.Visible(name), Mistakes: []remark{}, Warnings: []remark{}}
 	texts := map[string][]byte{r.Policy: text}
-	files := policyFiles()
 	read := files.Read
 	files.Read = func(path string) ([]byte, error) {
 		b, err := read(path)

@@ -29,8 +29,11 @@ opened, changed and closed, findings raised and cleared. Alerts go to standard
 error, one a line.
 
 It remembers what it has said: started again, even after a crash, it repeats no
-finding. SIGHUP reads the policy again; a bad one is refused and the one before
-stays in force. SIGINT and SIGTERM stop it.
+finding. SIGINT and SIGTERM stop it.
+
+It takes no policy that others than root and its own user can change. "portaudit
+reload", or SIGHUP, lets it read the policy again, and with --policy-watch it does
+so when the file changes; a bad one is refused and the one before stays in force.
 
 Where the kernel and the rights allow it, the kernel tells of each listener at
 the moment at which it opens, and audits settle what it told: one that is gone
@@ -53,6 +56,9 @@ Prometheus, after each audit that changed something and each minute.`,
 			if err != nil {
 				return usage(err)
 			}
+			if err := distrustNames(resolved); err != nil {
+				return usage(err)
+			}
 			return run(c.Context(), resolved, newLogger(verbose))
 		},
 	}
@@ -63,6 +69,7 @@ Prometheus, after each audit that changed something and each minute.`,
 	c.Flags().BoolVar(&s.probe, "probe", false, "with --cross-check: try to bind every port, in every network namespace")
 	c.Flags().StringVar(&s.realtime, "realtime", "", "hear of listeners as they open: auto, on or off (default auto)")
 	c.Flags().StringVar(&s.metrics, "metrics", "", "write metrics to this `FILE`, for node-exporter's textfile collector (default none)")
+	c.Flags().BoolVar(&s.policyWatch, "policy-watch", false, "read the policy again when its file changes")
 	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "tell on standard error what each audit that found something new took")
 	s.policyFlag(c)
 	s.logFlag(c)
@@ -72,6 +79,18 @@ Prometheus, after each audit that changed something and each minute.`,
 	s.sourceFlag(c)
 	s.hashFlag(c)
 	return c
+}
+
+// distrustNames says why the files that name the policy, and the ports of which it
+// speaks, are not to be trusted.
+func distrustNames(s settings) error {
+	for _, path := range []string{s.config, s.overlay} {
+		var u untrusted
+		if _, err := readTrusted(path); path != "" && errors.As(err, &u) {
+			return fmt.Errorf("configuration: %w", u)
+		}
+	}
+	return nil
 }
 
 func newLogger(verbose bool) *slog.Logger {
@@ -88,6 +107,12 @@ func run(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 	if err != nil {
 		return usage(err)
 	}
+	// Before the log is locked, by which others find whom to ask.
+	reload, stop, err := reloads()
+	if err != nil {
+		logger.Warn("portaudit reload cannot reach this process", "error", err)
+	}
+	defer stop()
 	log, err := audit.Open(s.logDir, audit.Options{Host: hostName(), Boot: listen.BootID()})
 	if err != nil {
 		return failure(withRemedy(err, "--log-dir"))
@@ -98,7 +123,8 @@ func run(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 			return failure(err)
 		}
 	}
-	p, err := startPolicy(s.policy, log)
+	files := &policyReader{path: s.policy}
+	p, err := startPolicy(files, log)
 	if err != nil {
 		return err
 	}
@@ -122,16 +148,17 @@ func run(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 	if err := relinquish(s); err != nil {
 		logger.Info(err.Error()) // no less is seen with them
 	}
-	reload, stop := reloads()
-	defer stop()
 	logger.Info("auditing", "interval", s.interval, "policy", p.Source, "log", s.logDir, "state", s.stateDir)
 	o := agent.Options{
 		List: sockets.List, Catalog: catalog, Policy: p,
-		Reload: reload, LoadPolicy: func() (*policy.Policy, error) { return loadPolicy(s.policy) },
+		Reload: reload, LoadPolicy: files.load,
 		Realtime: realtime, Log: log, LogDir: s.logDir, StateDir: s.stateDir,
 		Alerts: []agent.Output{alert.Lines(os.Stderr)}, Logger: logger,
 		Interval: s.interval, Limits: agent.Limits{Confirm: s.confirm, Gone: s.gone},
 		Version: version(), PID: os.Getpid(),
+	}
+	if s.policyWatch {
+		o.PolicyChanged = files.changed
 	}
 	if s.crossCheck > 0 {
 		o.CrossEvery = s.crossCheck
@@ -149,8 +176,8 @@ func run(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 
 // startPolicy loads the policy to start with. A bad one is recorded before the
 // program ends: an auditor asks why nothing was audited.
-func startPolicy(path string, log *audit.Log) (*policy.Policy, error) {
-	p, err := loadPolicy(path)
+func startPolicy(files *policyReader, log *audit.Log) (*policy.Policy, error) {
+	p, err := files.load()
 	if err == nil {
 		return p, nil
 	}

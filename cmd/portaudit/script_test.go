@@ -21,6 +21,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	keepToOneself()
 	testscript.Main(m, map[string]func(){"portaudit": main})
 }
 

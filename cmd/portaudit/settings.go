@@ -36,6 +36,9 @@ type settings struct {
 	crossCheck time.Duration // between two cross-checks, 0: none; less: none, whatever the file says
 	probe      bool          // with them, try to bind every port
 	noProbe    bool          // do not, whatever the file says
+
+	policyWatch   bool // read the policy again when it changes
+	noPolicyWatch bool // do not, whatever the file says
 }
 
 // paths are where the files of an installation lie.
@@ -114,6 +117,7 @@ func (s *settings) explicit(c *cobra.Command) error {
 	if changed("cross-check") && s.crossCheck == 0 {
 		s.crossCheck = -1
 	}
+	s.noPolicyWatch = changed("policy-watch") && !s.policyWatch
 	s.noProbe = changed("probe") && !s.probe || s.crossCheck < 0
 	return nil
 }
@@ -153,6 +157,7 @@ func (s settings) resolve() (settings, error) {
 	s.hash = cmp.Or(s.hash, file.hash, defaultHash)
 	s.crossCheck = max(0, cmp.Or(s.crossCheck, file.crossCheck))
 	s.probe = !s.noProbe && (s.probe || file.probe)
+	s.policyWatch = !s.noPolicyWatch && (s.policyWatch || file.policyWatch)
 	return s, s.check()
 }
 

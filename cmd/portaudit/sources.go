@@ -1,14 +1,16 @@
 package main
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
+	"github.com/portaudit/portaudit/agent"
+	"github.com/portaudit/portaudit/agent/audit"
 	"github.com/portaudit/portaudit/agent/listen"
 	"github.com/portaudit/portaudit/configs"
 	"github.com/portaudit/portaudit/policy"
@@ -37,38 +39,55 @@ func lister(s settings, once bool) (*listen.Lister, error) {
 // builtInPolicy is the name of the embedded policy in errors and output.
 const builtInPolicy = "built-in policy"
 
-// loadPolicy reads the policy file, or takes the embedded one if there is none.
+// loadPolicy reads the policy file and those that it includes, or takes the
+// embedded one if there is none.
 func loadPolicy(path string) (*policy.Policy, error) {
-	if path == "" {
-		return policy.Parse(configs.Policy(), builtInPolicy)
+	return compilePolicy(path, policyFiles(warnOfPolicy))
+}
+
+// policyFiles is where a policy finds those that it includes and extends, for a
+// command that its user looks at: what others can change goes to warn, and is
+// taken all the same.
+func policyFiles(warn func(error)) policy.Files {
+	return policy.Files{
+		Read:    func(path string) ([]byte, error) { return readAnyway(path, warn) },
+		List:    func(dir string) ([]string, error) { return listAnyway(dir, warn) },
+		Shipped: configs.Policies(),
 	}
-	b, err := readFile(path)
+}
+
+// compilePolicy reads a policy from files. One with mistakes is an *agent.Refused,
+// with the digest of all that was read, made as policy.Compile makes it; but not
+// where a file is so long that it was not read to its end.
+func compilePolicy(path string, files policy.Files) (*policy.Policy, error) {
+	if path == "" {
+		return policy.Compile(configs.Policy(), builtInPolicy, files)
+	}
+	read, digest, list, whole := files.Read, "", "", true
+	files.Read = func(path string) ([]byte, error) {
+		b, err := read(path)
+		if err == nil {
+			digest = fmt.Sprintf("%x", sha256.Sum256(b))
+			list += digest + "  " + path + "\n"
+			whole = whole && len(b) <= maxFile
+		}
+		return b, err
+	}
+	b, err := files.Read(path)
 	if err != nil {
 		return nil, fmt.Errorf("policy: %w", err)
 	}
-	return policy.Compile(b, path, policyFiles())
-}
-
-// policyFiles is where a policy finds those that it includes and extends.
-func policyFiles() policy.Files {
-	return policy.Files{Read: readFile, List: listPolicies, Shipped: configs.Policies()}
-}
-
-// listPolicies returns the paths of the policies of a directory, in lexical order.
-// What begins with a dot is an editor's, or a package manager's; what ends in
-// .test.yaml are expectations.
-func listPolicies(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
+	p, err := policy.Compile(b, path, files)
 	if err != nil {
-		return nil, err
-	}
-	var paths []string
-	for _, e := range entries {
-		if filepath.Ext(e.Name()) == ".yaml" && !strings.HasPrefix(e.Name(), ".") && !strings.HasSuffix(e.Name(), testSuffix+".yaml") {
-			paths = append(paths, filepath.Join(dir, e.Name()))
+		if strings.Count(list, "\n") > 1 {
+			digest = fmt.Sprintf("%x", sha256.Sum256([]byte(list)))
 		}
+		if !whole {
+			return nil, err
+		}
+		return nil, &agent.Refused{Policy: audit.Policy{Source: path, SHA256: digest}, Err: err}
 	}
-	return paths, nil
+	return p, nil
 }
 
 // maxFile bounds the files that users write: what parses them refuses a longer
