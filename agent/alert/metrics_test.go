@@ -147,3 +147,15 @@ func read(t *testing.T, path string) string {
 	}
 	return string(b)
 }
+
+// BenchmarkWriteMetrics is what each write costs, the disk among it.
+func BenchmarkWriteMetrics(b *testing.B) {
+	path := filepath.Join(b.TempDir(), "portaudit.prom")
+	m := someMetrics()
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := WriteMetrics(path, m); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
