@@ -56,7 +56,7 @@ func (by classifier) classify(s listen.Socket) classified {
 	}}
 	c.facts.Owners = c.owners.facts
 	if by.shadows != nil {
-		c.facts.Shadows = by.shadows.by(s)
+		c.facts.Shadows = by.shadows.by(&s)
 	}
 	if s.Exposure.Reach != listen.ReachUnknown {
 		c.facts.Reach = s.Exposure.Reach.String()

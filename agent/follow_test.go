@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"slices"
 	"strings"
@@ -41,6 +42,19 @@ func closes(socket uint64, port registry.Port) func(*host, chan<- listen.Change)
 }
 
 // binds tells of a UDP socket of a client.
+// TestFollowBeforeAnAudit: what is told of before any audit has worked is decided
+// on, without what only an audit knows of the host.
+func TestFollowBeforeAnAudit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir, h, changes := t.TempDir(), &host{err: errors.New("the kernel is busy")}, make(chan listen.Change, 4)
+		runFor(t, dir, h, mustPolicy(t, alertAll), 5*time.Second, func(o *Options) {
+			o.Realtime = Realtime{Changes: changes, Admit: admit, Lost: func() uint64 { return 0 }}
+			opens(1, 8080, false)(h, changes)
+		})
+		wantLogged(t, dir, "agent.started", "policy.loaded", "audit.failed", "listener.opened", "finding.raised all", "agent.stopped")
+	})
+}
+
 func binds(socket uint64) func(*host, chan<- listen.Change) {
 	return func(_ *host, changes chan<- listen.Change) {
 		changes <- listen.Change{Opened: true, Time: time.Now(), Transport: registry.UDP, Port: 40000, Socket: socket, Asked: listen.Yes}

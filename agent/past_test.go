@@ -101,10 +101,10 @@ func TestShadows(t *testing.T) {
 	}
 	for _, tt := range tests {
 		s := shadowsOf([]listen.Socket{tt.wide, tt.narrow})
-		if got := s.by(tt.narrow); got != tt.want {
+		if got := s.by(&tt.narrow); got != tt.want {
 			t.Errorf("%s: %v, want %v", tt.reason, got, tt.want)
 		}
-		if got := s.by(tt.wide); got != policy.No && tt.wide.Address != tt.narrow.Address {
+		if got := s.by(&tt.wide); got != policy.No && tt.wide.Address != tt.narrow.Address {
 			t.Errorf("%s: the wide one shadows: %v", tt.reason, got)
 		}
 	}

@@ -242,6 +242,7 @@ func start(o Options) (*loop, error) {
 	}
 	s.Seq = min(s.Seq, o.Log.Seq()) // a log that was moved aside starts again
 	l := &loop{Options: o, state: s, live: live{}}
+	l.by = newClassifier(listen.Snapshot{}, o.Catalog, o.Policy, false) // changes may come before an audit has worked
 	events := []audit.Event{{
 		Event: audit.AgentStarted, Message: "portaudit " + o.Version + " started",
 		Program: o.Version, PID: o.PID, Policy: named(o.Policy),
@@ -314,6 +315,17 @@ func (l *loop) audit(ctx context.Context) error {
 		l.seen = snapshot.Generation
 	}
 	l.lost = false
+	if err := l.say(events, changes); err != nil {
+		return err
+	}
+	l.worked(began)
+	l.Logger.Debug("audited", "listeners", len(o.listeners), "changes", len(changes), "took", time.Since(began))
+	l.saveSoon()
+	return nil
+}
+
+// say writes events to the log, then changes, a part at a time.
+func (l *loop) say(events []audit.Event, changes []change) error {
 	if err := l.append(events); err != nil {
 		return err
 	}
@@ -326,9 +338,6 @@ func (l *loop) audit(ctx context.Context) error {
 			return err
 		}
 	}
-	l.worked(began)
-	l.Logger.Debug("audited", "listeners", len(o.listeners), "changes", len(changes), "took", time.Since(began))
-	l.saveSoon()
 	return nil
 }
 

@@ -12,7 +12,7 @@ import (
 // two sockets of a port the kernel chooses the one with the address, whoever has
 // the one without (ip(7)), and between two with the same address (SO_REUSEPORT,
 // socket(7)) it deals out.
-type shadows map[shadowPort][]listen.Socket
+type shadows map[shadowPort][]*listen.Socket
 
 type shadowPort struct {
 	namespace string
@@ -20,13 +20,13 @@ type shadowPort struct {
 	port      registry.Port
 }
 
-func shadowPortOf(k listen.Socket) shadowPort { return shadowPort{k.Namespace, k.Transport, k.Port} }
+func shadowPortOf(k *listen.Socket) shadowPort { return shadowPort{k.Namespace, k.Transport, k.Port} }
 
 // shadowsOf notes the sockets by port.
 func shadowsOf(sockets []listen.Socket) shadows {
 	s := make(shadows, len(sockets))
-	for _, k := range sockets {
-		if ported(k.Transport) {
+	for i := range sockets {
+		if k := &sockets[i]; ported(k.Transport) {
 			s[shadowPortOf(k)] = append(s[shadowPortOf(k)], k)
 		}
 	}
@@ -34,7 +34,7 @@ func shadowsOf(sockets []listen.Socket) shadows {
 }
 
 // by reports whether a socket shadows one of another program.
-func (s shadows) by(k listen.Socket) policy.Answer {
+func (s shadows) by(k *listen.Socket) policy.Answer {
 	if !ported(k.Transport) || !k.Address.IsValid() || k.Address.IsMulticast() { // a group is for many
 		return policy.No
 	}
@@ -58,7 +58,7 @@ func (s shadows) by(k listen.Socket) policy.Answer {
 
 // covers reports whether a socket on a wildcard address would get what comes to
 // the address of another.
-func covers(wide, k listen.Socket) bool {
+func covers(wide, k *listen.Socket) bool {
 	switch {
 	case !wide.Address.IsValid() || !wide.Address.IsUnspecified() || k.Address.IsUnspecified():
 		return false
