@@ -7,9 +7,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
-	"runtime"
-	"runtime/debug"
-	"slices"
 	"time"
 
 	"github.com/portaudit/portaudit/agent/alert"
@@ -218,20 +215,6 @@ type loop struct {
 	measured measured
 }
 
-// restAfter is after how many audits with nothing new the loop leaves what it
-// remembers of each listener to the state file: thousands of listeners take
-// some ten megabytes, which a host that is quiet can have back. It takes a
-// fifth of a second to read them again.
-const restAfter = 10
-
-// restPercent is how much garbage may lie beside what a resting loop needs: it
-// makes next to none, and the collector takes a millisecond.
-const restPercent = 10
-
-// saveEvery bounds how old the last sight of a listener can be in the state
-// file after a crash. What was said is saved at once.
-const saveEvery = time.Minute
-
 // start recalls what was said before and records that the agent is here.
 func start(o Options) (*loop, error) {
 	s, err := recall(o.StateDir, o.LogDir)
@@ -324,23 +307,6 @@ func (l *loop) audit(ctx context.Context) error {
 	return nil
 }
 
-// say writes events to the log, then changes, a part at a time.
-func (l *loop) say(events []audit.Event, changes []change) error {
-	if err := l.append(events); err != nil {
-		return err
-	}
-	for some := range slices.Chunk(changes, appendAtOnce) {
-		events = events[:0]
-		for _, c := range some {
-			events = append(events, event(c))
-		}
-		if err := l.append(events); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // failed records that an audit failed, once for each reason in a row. Nothing
 // is closed or cleared by an audit that did not happen.
 func (l *loop) failed(err error) error {
@@ -389,100 +355,4 @@ func (l *loop) stop() error {
 	}})
 	l.tell()
 	return errors.Join(err, l.save())
-}
-
-// appendAtOnce is how many changes are written between two fsyncs, at the most:
-// the first audit of a large host has some ten thousand, and the records of all
-// of them at once would take tens of megabytes.
-const appendAtOnce = 512
-
-// record writes a few events to the log, alerts, and remembers that they were
-// said.
-func (l *loop) record(events []audit.Event) error {
-	if err := l.append(events); err != nil {
-		return err
-	}
-	l.saveSoon()
-	return nil
-}
-
-// append writes events to the log and alerts, in this order: what an alert says
-// is in the log. A crash before the state is saved is made good from the log at
-// the next start.
-func (l *loop) append(events []audit.Event) error {
-	if len(events) == 0 {
-		return nil
-	}
-	for i := range events {
-		events[i].Time = time.Now()
-	}
-	seq, err := l.Log.Append(events...)
-	if err != nil {
-		return fmt.Errorf("write the audit log: %w", err)
-	}
-	l.state.Seq = seq
-	l.wake()
-	l.stale, l.unsaved, l.measured.changed = true, true, true
-	for _, e := range events {
-		for _, output := range l.Alerts {
-			if err := output(e); err != nil {
-				l.Logger.Warn("alert not delivered", "event", e.Event, "error", err)
-			}
-		}
-	}
-	return nil
-}
-
-// saveSoon saves the state if something was said since, or if it is time.
-func (l *loop) saveSoon() {
-	if !l.unsaved && time.Since(l.saved) < saveEvery {
-		return
-	}
-	l.unsaved = false
-	if err := l.save(); err != nil {
-		l.Logger.Warn("state not saved: after a crash it is made anew from the log", "error", err)
-	}
-}
-
-// rest leaves what is remembered of the listeners to the state file.
-func (l *loop) rest() {
-	if err := l.save(); err != nil {
-		l.Logger.Warn("state not saved: it is kept in memory", "error", err)
-		return
-	}
-	l.count()
-	l.state.Tracks, l.resting = nil, true
-	l.gcPercent = debug.SetGCPercent(restPercent)
-	runtime.GC() // pools, such as that of encoding/json, give up what they hold at the second collection
-	debug.FreeOSMemory()
-}
-
-// wake reads again what was left to the state file.
-func (l *loop) wake() {
-	if !l.resting {
-		return
-	}
-	s, err := recall(l.StateDir, l.LogDir)
-	if err != nil {
-		l.Logger.Warn("state made anew from the log", "error", err)
-	}
-	l.state.Tracks, l.resting = s.Tracks, false
-	debug.SetGCPercent(l.gcPercent)
-}
-
-// save writes the state. Where nothing changed since it was written but the
-// time of the last audit, that alone is noted, as the file's own time: a host
-// has thousands of listeners, and they seldom change.
-func (l *loop) save() error {
-	l.saved = time.Now()
-	if l.stale {
-		if err := l.state.save(l.StateDir); err != nil {
-			return err
-		}
-		l.stale = false
-	}
-	if l.audited.IsZero() {
-		return nil
-	}
-	return touch(l.StateDir, l.audited)
 }
