@@ -89,7 +89,7 @@ func TestCompile(t *testing.T) {
 			mistakes: "etc/p.yaml:4:20: \"alow\" is not one of alert, allow, require, did you mean \"allow\"?\netc/a.yaml:1:1: the version is missing: begin with \"version: 1\""},
 		{reason: "no YAML in another file", main: "version: 1\ninclude: a.yaml\n", files: map[string]string{"etc/a.yaml": "version: 1\nrules: *x\n"},
 			mistakes: "etc/a.yaml:2:1: no YAML: unknown anchor 'x' referenced (see to indentation, quotes and brackets)"},
-		{reason: "an unknown policy", main: "version: 1\nextends: defualt\n", mistakes: `etc/p.yaml:2:10: "defualt" is not one of default, did you mean "default"?`},
+		{reason: "an unknown policy", main: "version: 1\nextends: defult\n", mistakes: `etc/p.yaml:2:10: "defult" is not one of default, did you mean "default"?`},
 		{reason: "an unknown rule, a wrong word, a severity of an allowance", main: "version: 1\nextends: default\nchanges: {nosy: off, noisy: of, rest: low}\n",
 			mistakes: "etc/p.yaml:3:11: unknown key \"nosy\" in changes, did you mean \"noisy\"?\netc/p.yaml:3:29: \"of\" is not one of off, low, medium, high, critical, did you mean \"off\"?\netc/p.yaml:3:39: rule rest allows, and has no severity: only \"off\" can be said of it"},
 		{reason: "changes of nothing", main: "version: 1\nchanges: {a: off}\nrules: []\n", mistakes: `etc/p.yaml:2:10: changes are of the rules of another policy: name it under "extends"`},

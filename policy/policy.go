@@ -74,12 +74,11 @@ type rule struct {
 	why      string
 	fix      string
 
-	shipped  bool          // whether it is of the policy that this one extends
-	possible fingerprint   // of the listeners that it may match
-	grace    time.Duration // of what is required
-	state    string        // of the host, that it alerts of; "" if it is of listeners
-	always   bool          // whether it comes before all allowances
-	place    place
+	shipped bool          // whether it is of the policy that this one extends
+	grace   time.Duration // of what is required
+	state   string        // of the host, that it alerts of; "" if it is of listeners
+	always  bool          // whether it comes before all allowances
+	place   place
 }
 
 // match is a list of conditions that must all hold. It is evaluated for one

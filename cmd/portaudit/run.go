@@ -157,6 +157,17 @@ func run(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 		Interval: s.interval, Limits: agent.Limits{Confirm: s.confirm, Gone: s.gone},
 		Version: version(), PID: os.Getpid(),
 	}
+	o = asked(o, s, files, sockets)
+	if s.metrics != "" {
+		var stop func()
+		o.Metrics, stop = publish(func(m alert.Metrics) error { return alert.WriteMetrics(s.metrics, m) }, logger)
+		defer stop()
+	}
+	return failure(agent.Run(ctx, o))
+}
+
+// asked returns the options with what is done only where it was asked for.
+func asked(o agent.Options, s settings, files *policyReader, sockets *listen.Lister) agent.Options {
 	if s.policyWatch {
 		o.PolicyChanged = files.changed
 	}
@@ -166,12 +177,7 @@ func run(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 			return sockets.CrossCheck(ctx, listen.CrossOptions{Probe: s.probe})
 		}
 	}
-	if s.metrics != "" {
-		var stop func()
-		o.Metrics, stop = publish(func(m alert.Metrics) error { return alert.WriteMetrics(s.metrics, m) }, logger)
-		defer stop()
-	}
-	return failure(agent.Run(ctx, o))
+	return o
 }
 
 // startPolicy loads the policy to start with. A bad one is recorded before the

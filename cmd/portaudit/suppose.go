@@ -176,7 +176,7 @@ func (q question) supposed(address string) (agent.Supposed, error) {
 	if address != "" && address != "*" {
 		a, err := netip.ParseAddr(strings.Trim(address, "[]"))
 		if err != nil {
-			return s, fmt.Errorf("%q is no address to suppose a listener on, such as 192.0.2.1 or ::", address)
+			return s, fmt.Errorf("%q is no address to suppose a listener on: write one such as :: or 192.0.2.1", address)
 		}
 		s.Address = a
 	}
