@@ -30,7 +30,7 @@ func documentation(t *testing.T) (text string, policies []*Policy) {
 		p, err := Compile([]byte(yaml), fmt.Sprintf("example %d", i+1), Files{
 			Read:    func(string) ([]byte, error) { return nil, errors.New("no file of an example is there") },
 			List:    func(string) ([]string, error) { return nil, nil },
-			Shipped: map[string][]byte{"default": configs.Policy()},
+			Shipped: configs.Policies(),
 		})
 		if err != nil {
 			t.Fatal(err)
