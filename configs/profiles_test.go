@@ -105,6 +105,11 @@ func TestExpectations(t *testing.T) {
 			if !r.Passed {
 				t.Errorf("%s:%d: %s: wanted %s, came %s", e.Source, r.Line, r.Name, r.Wanted(), r.Came())
 			}
+			for _, f := range r.Decision.Findings {
+				if r.Listener.Risk == policy.None && strings.Contains(f.Message+f.Why+f.Fix, "{risk_") {
+					t.Errorf("%s:%d: %s: %s tells of a risk, and none is known of the port", e.Source, r.Line, r.Name, f.Rule)
+				}
+			}
 		}
 		if len(coverage.Unmatched) > 0 {
 			t.Errorf("%s: no expectation reaches %s", file, strings.Join(coverage.Unmatched, ", "))
