@@ -68,6 +68,11 @@ func TestDocumentation(t *testing.T) {
 			t.Errorf("no sentence says what the owner %s is", how)
 		}
 	}
+	for name := range configs.Policies() {
+		if !strings.Contains(text, "\n| `"+name+"` |") {
+			t.Errorf("no row for the policy %s, which is shipped", name)
+		}
+	}
 	for _, name := range Placeholders() {
 		if !strings.Contains(text, "`{"+name+"}`") {
 			t.Errorf("the placeholder %s is not named", name)
