@@ -6,6 +6,9 @@ import (
 	"github.com/portaudit/portaudit/registry"
 )
 
+// systemSID is the account of Windows itself (well-known SIDs).
+const systemSID = "S-1-5-18"
+
 // root reports whether the owner is all-powerful: uid 0, or on Windows the
 // account of the system (well-known SID S-1-5-18), an administrator with the
 // full token, or the kernel.
@@ -16,7 +19,7 @@ func root(o listen.Owner) policy.Answer {
 			return policy.Yes
 		}
 		return policy.No
-	case o.SID == "S-1-5-18", o.How == listen.Kernel, o.Elevated == listen.Yes:
+	case o.SID == systemSID, o.How == listen.Kernel, o.Elevated == listen.Yes:
 		return policy.Yes
 	case o.SID != "":
 		return policy.No

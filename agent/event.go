@@ -18,6 +18,7 @@ func event(c change) audit.Event {
 		Listener: l.ID, Change: c.word, Replaces: c.replaces,
 		Transport: l.Transport, Address: l.Address, Port: l.Port, Interface: l.Interface,
 		Namespace: l.Namespace, Scope: l.Scope, Reach: l.Exposure.Reach,
+		Privileged: l.Privileged, Ephemeral: l.Ephemeral, DualStack: l.DualStack, Authority: l.Authority,
 		FirstSeen: &firstSeen, LastSeen: &lastSeen, Registry: &l.Registry, Owners: l.Owners,
 		Verdict: l.Verdict, Rule: l.Rule,
 	}
@@ -116,6 +117,8 @@ func trackOf(e audit.Event) track {
 	l := Listener{
 		ID: e.Listener, Transport: e.Transport, Address: e.Address, Port: e.Port, Interface: e.Interface,
 		Namespace: e.Namespace, Scope: e.Scope, Owners: e.Owners, Verdict: e.Verdict, Rule: e.Rule,
+		Privileged: e.Privileged, Ephemeral: e.Ephemeral, DualStack: e.DualStack, Authority: e.Authority,
+		Exposure: Exposure{Reach: e.Reach},
 	}
 	if e.Registry != nil {
 		l.Registry = *e.Registry

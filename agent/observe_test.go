@@ -158,8 +158,8 @@ func TestOwnerOf(t *testing.T) {
 	pid, parent, user, login, isTrue, isFalse := 7, 2, uint32(1), uint32(1000), true, false
 	want := audit.Owner{
 		PID: &pid, Executable: "/bin/x", Deleted: &isTrue, Replaced: &isFalse, Memory: true, Concealed: true, SHA256: "ab" + strings.Repeat("0", 62),
-		Package: &audit.Package{Manager: "dpkg", Name: "x", Version: "1-2"}, Command: "x", User: "u", UID: &user, How: "process",
-		Parent: &parent, Services: []string{"Dnscache"}, Container: "c", ContainerName: `n\n`, Image: `i\n`,
+		Package: &audit.Package{Manager: "dpkg", Name: "x", Version: "1-2"}, Command: "x", User: "u", UID: &user, Root: &isFalse, How: "process",
+		Parent: &parent, ParentName: `sh\n`, Services: []string{"Dnscache"}, Container: "c", ContainerName: `n\n`, Image: `i\n`,
 		OwnerDetail: &audit.OwnerDetail{
 			Parents: []audit.Process{{PID: 2, Command: `sh\n`}, {PID: 1, Command: "init"}}, Cgroup: `/a\x1b`, Unhashed: "pending", LoginUID: &login,
 			Groups:       []audit.Group{{GID: 4, Name: `adm\n`}, {GID: 998, Name: "998"}},

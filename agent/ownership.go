@@ -99,6 +99,7 @@ func ownerOf(o listen.Owner, commandLines bool) audit.Owner {
 	owner := audit.Owner{
 		Executable: audit.Visible(o.Executable), Command: audit.Visible(o.Command),
 		Deleted: answerOf(o.Deleted), Memory: o.Memory == listen.Yes, Concealed: o.Concealed == listen.Yes, User: audit.Visible(o.User), SID: audit.Visible(o.SID),
+		Root: boolOf(root(o)), Writable: answerOf(o.WorldWritable),
 		How: o.How.String(), Unit: audit.Visible(o.Unit), Services: visible(o.Services), Container: audit.Visible(o.Container),
 		ContainerName: audit.Visible(o.ContainerName), Image: audit.Visible(o.Image),
 	}
@@ -121,6 +122,9 @@ func ownerOf(o listen.Owner, commandLines bool) audit.Owner {
 	}
 	if o.Parent != 0 {
 		owner.Parent = &o.Parent
+	}
+	if len(o.Parents) > 0 {
+		owner.ParentName = audit.Visible(o.Parents[0].Command)
 	}
 	if !o.Started.IsZero() {
 		started := o.Started.UTC()

@@ -42,22 +42,28 @@ type Event struct {
 
 	// The listener, for listener.* and finding.*. A finding of a cross-check has
 	// no more of it than Transport, Address, Port, Namespace and Owners.
-	Listener  string     `json:"listener,omitempty"` // stable id, no pid in it
-	Change    string     `json:"change,omitempty"`   // of listener.changed
-	Replaces  string     `json:"replaces,omitempty"` // id of the listener whose place it took
-	Transport string     `json:"transport,omitempty"`
-	Address   string     `json:"address,omitempty"`
-	Addresses []string   `json:"addresses,omitempty"` // all, where there are several
-	Port      uint32     `json:"port,omitempty"`
-	Interface string     `json:"interface,omitempty"` // that it is bound to
-	Namespace string     `json:"namespace,omitempty"`
-	Scope     string     `json:"scope,omitempty"`
-	Reach     string     `json:"reach,omitempty"` // where that was evaluated
-	FirstSeen *time.Time `json:"first_seen,omitempty"`
-	LastSeen  *time.Time `json:"last_seen,omitempty"`
-	Registry  *Registry  `json:"registry,omitempty"`
-	Owners    []Owner    `json:"owners,omitempty"`
-	Verdict   string     `json:"verdict,omitempty"`
+	Listener  string   `json:"listener,omitempty"` // stable id, no pid in it
+	Change    string   `json:"change,omitempty"`   // of listener.changed
+	Replaces  string   `json:"replaces,omitempty"` // id of the listener whose place it took
+	Transport string   `json:"transport,omitempty"`
+	Address   string   `json:"address,omitempty"`
+	Addresses []string `json:"addresses,omitempty"` // all, where there are several
+	Port      uint32   `json:"port,omitempty"`
+	Interface string   `json:"interface,omitempty"` // that it is bound to
+	Namespace string   `json:"namespace,omitempty"`
+	Scope     string   `json:"scope,omitempty"`
+	Reach     string   `json:"reach,omitempty"` // where that was evaluated
+	// Privileged to Authority are what a policy asks of the port beside its number,
+	// so that another policy can be tried on the record. Absent is unknown.
+	Privileged *bool      `json:"privileged,omitempty"`
+	Ephemeral  *bool      `json:"ephemeral,omitempty"`
+	DualStack  *bool      `json:"dual_stack,omitempty"`
+	Authority  string     `json:"authority,omitempty"`
+	FirstSeen  *time.Time `json:"first_seen,omitempty"`
+	LastSeen   *time.Time `json:"last_seen,omitempty"`
+	Registry   *Registry  `json:"registry,omitempty"`
+	Owners     []Owner    `json:"owners,omitempty"`
+	Verdict    string     `json:"verdict,omitempty"`
 
 	// The finding, for finding.*; Rule also for the rule that decided.
 	ID       string   `json:"id,omitempty"` // stable over restarts
@@ -107,8 +113,11 @@ type Owner struct {
 	User          string     `json:"user"`
 	UID           *uint32    `json:"uid"`
 	SID           string     `json:"sid,omitempty"` // the account on Windows
+	Root          *bool      `json:"root,omitempty"`
+	Writable      *bool      `json:"world_writable,omitempty"` // every user may write to the file or above it
 	How           string     `json:"how"`
 	Parent        *int       `json:"parent,omitempty"`
+	ParentName    string     `json:"parent_command,omitempty"` // name of that process
 	Unit          string     `json:"unit,omitempty"`
 	Services      []string   `json:"services,omitempty"` // of Windows
 	Container     string     `json:"container,omitempty"`

@@ -26,7 +26,7 @@ func sanitize(e Event, l limits) Event {
 	e.Message = Visible(Clip(e.Message, l.message))
 	for _, s := range []*string{
 		&e.Event, &e.Host, &e.Boot, &e.Prev,
-		&e.Listener, &e.Change, &e.Replaces, &e.Transport, &e.Address, &e.Interface, &e.Namespace, &e.Scope, &e.Reach, &e.Verdict,
+		&e.Listener, &e.Change, &e.Replaces, &e.Transport, &e.Address, &e.Interface, &e.Namespace, &e.Scope, &e.Reach, &e.Authority, &e.Verdict,
 		&e.ID, &e.Rule, &e.Severity, &e.Why, &e.Fix, &e.Program,
 	} {
 		*s = l.string(*s)
@@ -60,7 +60,7 @@ func (l limits) policy(p *Policy) *Policy {
 
 func (l limits) owner(o Owner) Owner {
 	for _, s := range []*string{
-		&o.Executable, &o.SHA256, &o.Command, &o.User, &o.SID, &o.How, &o.Unit, &o.Container, &o.ContainerName, &o.Image,
+		&o.Executable, &o.SHA256, &o.Command, &o.User, &o.SID, &o.ParentName, &o.How, &o.Unit, &o.Container, &o.ContainerName, &o.Image,
 	} {
 		*s = l.string(*s)
 	}

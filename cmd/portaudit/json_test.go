@@ -329,11 +329,12 @@ func everyField() audit.Event {
 	return audit.Event{
 		Message: "m", Listener: id, Change: "replaced", Replaces: id, Transport: "udp", Address: "fe80::1%eth0",
 		Addresses: []string{"fe80::1%eth0", "fe80::2%eth0"}, Port: 53, Interface: "eth0", Namespace: "net:[4026531840]", Scope: "link-local", Reach: "restricted",
+		Privileged: &no, Ephemeral: &no, DualStack: &no, Authority: "root",
 		FirstSeen: &at, LastSeen: &at, Verdict: "alert", ID: id, Rule: "r", Severity: "high", Why: "w", Fix: "f",
 		Registry: &audit.Registry{Range: "well-known", State: "assigned", Names: []string{"domain"}, Description: "d"},
 		Owners: []audit.Owner{{
 			PID: &pid, Started: &at, Executable: "/bin/x", Deleted: &no, Replaced: &no, Command: "x", User: "u", UID: &uid,
-			SID: "S-1-5-18", How: "process", Parent: &pid, Unit: "x.service", Services: []string{"x"}, Container: "c", ContainerName: "n", Image: "i",
+			SID: "S-1-5-18", Root: &no, Writable: &no, How: "process", Parent: &pid, ParentName: "sh", Unit: "x.service", Services: []string{"x"}, Container: "c", ContainerName: "n", Image: "i",
 			Memory: true, Concealed: true, SHA256: strings.Repeat("0", 64), Package: &audit.Package{Manager: "dpkg", Name: "x", Version: "1"},
 		}},
 		Policy:   &audit.Policy{Source: "p", SHA256: strings.Repeat("0", 64)},
