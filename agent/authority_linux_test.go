@@ -54,6 +54,12 @@ func authorityChild(mode string) error {
 		}
 		return wait()
 	}
+	if endpoints, ok := strings.CutPrefix(mode, "open "); ok {
+		if err := openAll(strings.Fields(endpoints)); err != nil {
+			return err
+		}
+		return wait()
+	}
 	_, port, _ := strings.Cut(mode, " ")
 	l, err := net.Listen("tcp4", "127.0.0.1:"+port)
 	if err != nil {

@@ -49,10 +49,15 @@ func ProgramText(o audit.Owner) string {
 // separates in a path of Windows: elsewhere it is a part of a name, by which a
 // program could call itself another.
 func baseName(name string) string {
-	if strings.HasPrefix(name, `\\`) || len(name) > 2 && name[1] == ':' && (name[2] == '\\' || name[2] == '/') {
+	if isWindows(name) {
 		name = strings.ReplaceAll(name, `\`, "/")
 	}
 	return path.Base(name)
+}
+
+// isWindows reports whether a path is one of Windows.
+func isWindows(path string) bool {
+	return strings.HasPrefix(path, `\\`) || len(path) > 2 && path[1] == ':' && (path[2] == '\\' || path[2] == '/')
 }
 
 // OwnerText names one owner for people: "sshd (pid 812, user root)".

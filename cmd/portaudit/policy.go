@@ -18,13 +18,13 @@ import (
 func newPolicy(s *settings) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "policy",
-		Short: "Check and test a policy before it is used",
+		Short: "Learn a policy, check and test it, and try it on the past",
 		Long: `The policy says which listeners belong on this host and which do not. It is a
 YAML file; docs/policy.md tells how to write one.`,
 		Args: knownCommand,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newCheck(s), newTest(s), newExplainPolicy(s), newFormat(s), newPolicySchema())
+	c.AddCommand(newCheck(s), newTest(s), newExplainPolicy(s), newFormat(s), newLearn(s), newPolicySchema())
 	return c
 }
 
