@@ -184,6 +184,7 @@ func TestDocumentation(t *testing.T) {
 		"check":    {"policy check", `^$`},
 		"rules":    {"policy explain", `^(policy|coverage)\.|^listeners\[\]\.`},
 		"test":     {"policy test", `^expectations\[\]\.steps\[\]`},
+		"replay":   {"policy replay", `^(today|candidate)\.`},
 		"event":    {"Fields of a record", `^(policy|refused|coverage|registry)\.|^owners\[\]`},
 	} {
 		rows, elsewhere := rowsOf(sections[test.heading]), regexp.MustCompile(test.elsewhere)

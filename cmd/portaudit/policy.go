@@ -24,7 +24,7 @@ YAML file; docs/policy.md tells how to write one.`,
 		Args: knownCommand,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newCheck(s), newTest(s), newExplainPolicy(s), newFormat(s), newLearn(s), newPolicySchema())
+	c.AddCommand(newCheck(s), newTest(s), newExplainPolicy(s), newFormat(s), newLearn(s), newReplay(s), newPolicySchema())
 	return c
 }
 

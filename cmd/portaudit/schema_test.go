@@ -32,6 +32,7 @@ var documents = map[string]reflect.Type{
 	"check":    reflect.TypeFor[checked](),
 	"rules":    reflect.TypeFor[explained](),
 	"test":     reflect.TypeFor[tested](),
+	"replay":   reflect.TypeFor[replayed](),
 }
 
 // schema compiles a schema of docs/schema.
