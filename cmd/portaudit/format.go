@@ -28,9 +28,9 @@ keys of each rule in their order, single blank lines. What it says stays the
 same, and every comment stays. A policy for which that is not certain is left
 as it is, and told of.
 
-With -w files are replaced, each at once or not at all, and keep their mode and
-owner. FILE - is standard input. Without FILE it is the policy that "portaudit
-run" would use.
+With -w files are replaced, each at once or not at all, and keep their mode
+and owner. FILE - is standard input. Without FILE it is the policy that
+"portaudit run" would use.
 
 Exit codes: 0 done; 1 with --check a file is not in form, or something could
 not be written; 2 mistakes, a file that cannot be read, or a wrong call.`,

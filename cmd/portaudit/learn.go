@@ -31,17 +31,19 @@ func newLearn(s *settings) *cobra.Command {
 		Use:   "learn",
 		Short: "Write a policy that allows what is there, and nothing else",
 		Long: `Learn looks at this host, or at its audit log, and writes a policy that allows
-exactly what it saw: transport, port, scope, network namespace, program, account
-and unit or service. Ports that the system gave out are allowed to the program
-that was given them, by range. Each rule says when and how often it was seen.
+exactly what it saw: transport, port, scope, network namespace, program,
+account and unit or service. Ports that the system gave out are allowed to the
+program that was given them, by range. Each rule says when and how often it
+was seen.
 
-What the built-in policy finds high or critical is written as a comment with the
-finding, for somebody to look at, unless --all. Listeners whose owners could not
-be seen, and programs without a file, are not allowed; the end of the file says
-which. Read it, then use it.
+What the built-in policy finds high or critical is written as a comment with
+the finding, for somebody to look at, unless --all. Listeners whose owners
+could not be seen, and programs without a file, are not allowed; the end of
+the file says which. Read it, then use it.
 
-Exit codes: 0 written, whatever could not be allowed; 1 the host or the log could
-not be read, or the file not be written; 2 wrong call, or a file in the way.`,
+Exit codes: 0 written, whatever could not be allowed; 1 the host or the log
+could not be read, or the file not be written; 2 wrong call, or a file in the
+way.`,
 		Example: `  sudo portaudit policy learn -o policy.yaml
   sudo portaudit policy learn --for 1h -o policy.yaml
   sudo portaudit policy learn --since 30d > policy.yaml

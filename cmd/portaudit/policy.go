@@ -35,7 +35,8 @@ func newCheck(s *settings) *cobra.Command {
 		Short: "Show every mistake of a policy, and what is odd about it",
 		Long: `Check reads a policy and shows all mistakes at once, each with its place. A
 policy without any is looked at for rules that decide nothing: that can never
-match, that an earlier allowance always comes before, or that allow everything.
+match, that an earlier allowance always comes before, or that allow
+everything.
 
 Without FILE it checks the policy that "portaudit run" would use. A file that
 others than root and its user can change is a warning; the daemon refuses it.

@@ -263,8 +263,9 @@ func newImport(s *settings) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "import FILE",
 		Short: "Use the registry that IANA publishes instead of the built-in one",
-		Long: `Import reads "Service Name and Transport Protocol Port Number Registry" as IANA
-publishes it, XML or CSV, and uses it from now on instead of the built-in copy.
+		Long: `Import reads "Service Name and Transport Protocol Port Number Registry" as
+IANA publishes it, XML or CSV, and uses it from now on instead of the built-in
+copy.
 
 The file is checked whole before anything changes. A bad one is refused with
 its name, the line and the reason, and the registry in use stays.`,

@@ -17,9 +17,10 @@ func newReload(s *settings) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "reload",
 		Short: "Let the daemon read its policy again, and say what became of it",
-		Long: `Reload asks the "portaudit run" that writes the log to read its policy again, and
-waits until the log says whether it took it. A bad policy is refused: its
-mistakes are shown, and the one before stays in force. Nothing else is read anew.
+		Long: `Reload asks the "portaudit run" that writes the log to read its policy again,
+and waits until the log says whether it took it. A bad policy is refused: its
+mistakes are shown, and the one before stays in force. Nothing else is read
+anew.
 
 It asks by SIGHUP, or on Windows by an event, and so needs to be root, an
 administrator, or the user of the daemon.

@@ -20,18 +20,18 @@ func newReplay(s *settings) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "replay",
 		Short: "Try a policy on the audit log before it is put in force",
-		Long: `Replay runs a policy, the candidate, over the audit log, and shows which findings
-it would have raised that today's policy does not, which would be gone, and which
-both make. Both policies decide anew, by the facts that the log holds; where the
-log itself said otherwise, or a decision hung on a fact that it does not hold, it
-says so. It changes nothing.
+		Long: `Replay runs a policy, the candidate, over the audit log, and shows which
+findings it would have raised that today's policy does not, which would be
+gone, and which both make. Both policies decide anew, by the facts that the
+log holds; where the log itself said otherwise, or a decision hung on a fact
+that it does not hold, it says so. It changes nothing.
 
-Without --policy the candidate is today's policy: what is shown then is what it
-finds on the past.
+Without --policy the candidate is today's policy: what is shown then is what
+it finds on the past.
 
-Exit codes: 0 the candidate raises nothing new; 1 the log could not be read, or
-the output not be written; 2 a bad policy or a wrong call; 3 it raises something
-that today's policy does not.`,
+Exit codes: 0 the candidate raises nothing new; 1 the log could not be read,
+or the output not be written; 2 a bad policy or a wrong call; 3 it raises
+something that today's policy does not.`,
 		Example: `  sudo portaudit policy replay --policy next.yaml
   sudo portaudit policy replay --since 7d --policy next.yaml --json
   portaudit policy replay --log-dir ./log --today old.yaml --policy new.yaml`,

@@ -23,25 +23,26 @@ func newRun(s *settings) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "run",
 		Short: "Keep auditing this host and write the audit log",
-		Long: `Run is the daemon in the foreground. It audits the host every interval, compares
-with the audit before, and appends what changed to the audit log: listeners
-opened, changed and closed, findings raised and cleared. Alerts go to standard
-error, one a line.
+		Long: `Run is the daemon in the foreground. It audits the host every interval,
+compares with the audit before, and appends what changed to the audit log:
+listeners opened, changed and closed, findings raised and cleared. Alerts go
+to standard error, one a line.
 
-It remembers what it has said: started again, even after a crash, it repeats no
-finding. SIGINT and SIGTERM stop it.
+It remembers what it has said: started again, even after a crash, it repeats
+no finding. SIGINT and SIGTERM stop it.
 
-It takes no policy that others than root and its own user can change. "portaudit
-reload", or SIGHUP, lets it read the policy again, and with --policy-watch it does
-so when the file changes; a bad one is refused and the one before stays in force.
+It takes no policy that others than root and its own user can change.
+"portaudit reload", or SIGHUP, lets it read the policy again, and with
+--policy-watch it does so when the file changes; a bad one is refused and the
+one before stays in force.
 
 Where the kernel and the rights allow it, the kernel tells of each listener at
 the moment at which it opens, and audits settle what it told: one that is gone
 before an audit is recorded too. --realtime on refuses to start without.
 
 With --cross-check it also compares the ways in which the system shows its
-sockets, at the start and then as often as you say: what one of them hides is a
-finding of the rule hidden-port.
+sockets, at the start and then as often as you say: what one of them hides is
+a finding of the rule hidden-port.
 
 With --metrics it writes numbers about itself to a file in the text format of
 Prometheus, after each audit that changed something and each minute.`,

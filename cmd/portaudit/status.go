@@ -18,15 +18,15 @@ func newStatus(s *settings) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Say whether the daemon works, since when, and what it cannot see",
-		Long: `Status tells whether "portaudit run" works on this host, since when, under which
-policy, when it audited last, how it finds sockets and their owners, and what it
-cannot see. It reads the log and the state of the daemon, and checks the chain
-of the log. It changes nothing.
+		Long: `Status tells whether "portaudit run" works on this host, since when, under
+which policy, when it audited last, how it finds sockets and their owners, and
+what it cannot see. It reads the log and the state of the daemon, and checks
+the chain of the log. It changes nothing.
 
 Exit codes: 0 the daemon works and sees everything, 1 it does not work or that
 cannot be told, 2 wrong call, 3 it works, but something is wrong: it does not
-see everything, its last audit failed, it refused a new policy and goes on with
-the old one, or its log or state is damaged.`,
+see everything, its last audit failed, it refused a new policy and goes on
+with the old one, or its log or state is damaged.`,
 		Example: `  sudo portaudit status
   sudo portaudit status --json | jq .coverage.gaps
   portaudit status --log-dir ./log --state-dir ./state`,

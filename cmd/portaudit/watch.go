@@ -28,14 +28,14 @@ func newWatch(s *settings) *cobra.Command {
 		Use:   "watch",
 		Short: "Show what listens on this host, live, and what changes",
 		Long: `Watch shows the listeners of this host with their owners, from where each can
-be reached, what the policy says and for how long each is there; above them the
-findings. What opens, changes and closes is marked for ten seconds. Where the
-kernel and the rights allow it, it is shown at that moment; else within the
-interval.
+be reached, what the policy says and for how long each is there; above them
+the findings. What opens, changes and closes is marked for ten seconds. Where
+the kernel and the rights allow it, it is shown at that moment; else within
+the interval.
 
-Keys: the arrows choose a listener, enter tells everything about it and why the
-policy decided so, / filters, s sorts, a shows alerts alone, f all findings, c
-what cannot be seen, ? the rest, q quits.
+Keys: the arrows choose a listener, enter tells everything about it and why
+the policy decided so, / filters, s sorts, a shows alerts alone, f all
+findings, c what cannot be seen, ? the rest, q quits.
 
 An age that begins with < is that of the owner: the listener was there before
 anybody looked. It writes nothing. Without a terminal, or with --lines, it
