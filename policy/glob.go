@@ -15,6 +15,7 @@ import (
 type glob struct {
 	literal string // the pattern, where nothing in it is special
 	suffix  string // of one such as **/sshd: what must end the path, with the slash
+	needed  string // what any text that fits has in it: most paths lack it, and need no regular expression
 	exact   *regexp.Regexp
 	folded  *regexp.Regexp // for paths of Windows; nil where the pattern fits none
 }
@@ -36,6 +37,7 @@ func compileGlob(text string) (glob, error) {
 	case anywhere && !strings.ContainsAny(rest, "*?{"):
 		g.suffix = "/" + rest
 	}
+	g.needed = neededOf(text)
 	if !strings.HasPrefix(text, "/") {
 		g.folded, err = translate(fold(text))
 	}
@@ -54,7 +56,36 @@ func (g glob) match(s string) bool {
 	case g.suffix != "":
 		return strings.HasSuffix(s, g.suffix) || s == g.suffix[1:]
 	}
-	return g.exact.MatchString(s)
+	return strings.Contains(s, g.needed) && g.exact.MatchString(s)
+}
+
+// neededOf returns the longest part of a pattern that stands for itself and is in
+// every text that fits: none of what is in braces, nor the slash of **/.
+func neededOf(text string) string {
+	longest, from, depth := "", 0, 0
+	end := func(i int) {
+		if depth == 0 && i-from > len(longest) {
+			longest = text[from:i]
+		}
+	}
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '*' || c == '?':
+			end(i)
+			if strings.HasPrefix(text[i:], "**/") {
+				i += len("**/") - 1
+			}
+			from = i + 1
+		case c == '{':
+			end(i)
+			depth++
+		case c == '}' && depth > 0:
+			depth--
+			from = i + 1
+		}
+	}
+	end(len(text))
+	return longest
 }
 
 func isWindowsPath(s string) bool {

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -181,4 +182,41 @@ func plainMatch(pattern, text []rune) bool {
 		return len(text) > 0 && text[0] != '/' && plainMatch(rest, text[1:])
 	}
 	return len(text) > 0 && text[0] == pattern[0] && plainMatch(rest, text[1:])
+}
+
+// TestNeeded holds what a pattern needs of a text, and that the short ways to an
+// answer give that of the regular expression.
+func TestNeeded(t *testing.T) {
+	for pattern, want := range map[string]string{
+		"**/.*/**": ".", "/usr/{,s}bin/*": "/usr/", "**/{a,b}": "", "/a**/bcd/*": "bcd/", "*x?yz": "yz", "**/a/**/bc": "a/", "{a}longer{b}": "longer", "a}b*": "a}b",
+	} {
+		if got := neededOf(pattern); got != want {
+			t.Errorf("%s needs %q, want %q", pattern, got, want)
+		}
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	text := func(alphabet string) string {
+		var b strings.Builder
+		for range random.IntN(9) {
+			b.WriteByte(alphabet[random.IntN(len(alphabet))])
+		}
+		return b.String()
+	}
+	tried := 0
+	for range 50_000 {
+		g, err := compileGlob(text("ab./*?{,}"))
+		if err != nil {
+			continue
+		}
+		for range 10 {
+			s := text("ab./")
+			if got, want := g.match(s), g.exact.MatchString(s); got != want {
+				t.Fatalf("%v of %q: %v, want %v", g, s, got, want)
+			}
+			tried++
+		}
+	}
+	if tried < 100_000 {
+		t.Errorf("only %d were tried", tried)
+	}
 }
