@@ -103,8 +103,8 @@ func TestLookForgets(t *testing.T) {
 
 // TestLookWithoutRights: what may not be read is not known, and no error.
 func TestLookWithoutRights(t *testing.T) {
-	if os.Geteuid() == 0 {
-		t.Skip("root may read everything")
+	if os.Geteuid() <= 0 { // -1 on Windows, where no mode keeps a file from being read
+		t.Skip("no mode keeps this user from reading a file")
 	}
 	root := t.TempDir()
 	write(t, filepath.Join(root, podmanFiles()[0]), podmanFile(web), time.Now())
