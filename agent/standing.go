@@ -36,7 +36,7 @@ func hostOf(c audit.Coverage, s listen.Snapshot, p *policy.Policy) []policy.Stat
 		states = append(states, policy.State{Word: "coverage-degraded", Detail: detail})
 	}
 	for _, ns := range s.Namespaces {
-		if ns.Label == listen.HostNamespace && ns.StartKnown && ns.UnprivilegedStart < wellKnownEnd {
+		if ns.Label == listen.HostNamespace && ns.StartSet && ns.UnprivilegedStart < wellKnownEnd {
 			states = append(states, policy.State{
 				Word: "unprivileged-ports-lowered", Subject: ns.Label,
 				Detail: fmt.Sprintf("every user may open ports from %d on (net.ipv4.ip_unprivileged_port_start)", ns.UnprivilegedStart),

@@ -82,12 +82,15 @@ func TestHostStates(t *testing.T) {
 	look := func(start uint32, gaps ...listen.Gap) observation {
 		s := listen.Snapshot{
 			Time:       time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC),
-			Namespaces: []listen.Namespace{{Label: listen.HostNamespace, StartKnown: true, UnprivilegedStart: start}, {Label: "netns:c", StartKnown: true}},
+			Namespaces: []listen.Namespace{{Label: listen.HostNamespace, StartKnown: true, StartSet: true, UnprivilegedStart: start}, {Label: "netns:c", StartKnown: true, StartSet: true}},
 			Coverage:   listen.Coverage{Gaps: gaps},
 		}
 		return observe(s, newClassifier(s, &registry.Catalog{}, p, false), p)
 	}
 	healthy := look(1024)
+	if found := hostOf(audit.Coverage{Complete: true}, listen.Snapshot{Namespaces: []listen.Namespace{{Label: listen.HostNamespace, StartKnown: true}}}, p); len(found) > 0 {
+		t.Errorf("a system where no port ever takes a privilege, as Windows: %+v", found)
+	}
 	lowered := look(80, listen.Gap{Source: "a", Reason: "b", Hides: listen.HidesOwners}, listen.Gap{Source: "c", Reason: "d"})
 	after, events, _ := standingDiff(nil, healthy)
 	if len(after) > 0 || len(events) > 0 {

@@ -102,7 +102,7 @@ func compareGaps(a, b Gap) int {
 func equalRules(a, b Namespace) bool {
 	return a.Label == b.Label && a.Container == b.Container && a.UnprivilegedStart == b.UnprivilegedStart &&
 		a.Ephemeral == b.Ephemeral && slices.Equal(a.Excluded, b.Excluded) &&
-		a.StartKnown == b.StartKnown && a.EphemeralKnown == b.EphemeralKnown && a.Complete == b.Complete
+		a.StartKnown == b.StartKnown && a.StartSet == b.StartSet && a.EphemeralKnown == b.EphemeralKnown && a.Complete == b.Complete
 }
 
 // equal reports whether a snapshot tells the same of both owners.

@@ -30,7 +30,7 @@ func readRules(root string, ns *Namespace) error {
 		if err != nil {
 			return fmt.Errorf("%s: %q is no port", sysctlUnprivilegedStart, clip(start))
 		}
-		ns.UnprivilegedStart, ns.StartKnown = uint32(n), true
+		ns.UnprivilegedStart, ns.StartKnown, ns.StartSet = uint32(n), true, true
 	}
 	ephemeral, err := os.ReadFile(filepath.Join(root, sysctlEphemeral))
 	if err != nil {

@@ -258,6 +258,7 @@ type Namespace struct {
 	// net.ipv4.ip_unprivileged_port_start, Linux ip-sysctl.rst); 0 where no
 	// port needs any, as on Windows.
 	UnprivilegedStart uint32
+	StartSet          bool // whether it is a setting, which somebody may have changed (Linux 4.11)
 	// Ephemeral is the range for automatic binds, Excluded the ports in it
 	// that are never given out.
 	Ephemeral PortRange
