@@ -31,13 +31,18 @@ func compileGlob(text string) (glob, error) {
 	if g.exact, err = translate(text); err != nil {
 		return g, fmt.Errorf("%q %v", clip(text), err)
 	}
+	// A regular expression takes each byte that is no UTF-8 for U+FFFD, and the short
+	// ways do not.
 	switch rest, anywhere := strings.CutPrefix(text, "**/"); {
+	case strings.ContainsRune(text, utf8.RuneError):
 	case !strings.ContainsAny(text, "*?{"):
 		g.literal = text
 	case anywhere && !strings.ContainsAny(rest, "*?{"):
 		g.suffix = "/" + rest
 	}
-	g.needed = neededOf(text)
+	if !strings.ContainsRune(text, utf8.RuneError) {
+		g.needed = neededOf(text)
+	}
 	if !strings.HasPrefix(text, "/") {
 		g.folded, err = translate(fold(text))
 	}
@@ -89,8 +94,11 @@ func neededOf(text string) string {
 }
 
 func isWindowsPath(s string) bool {
-	return strings.HasPrefix(s, `\\`) || len(s) > 2 && s[1] == ':' && (s[2] == '\\' || s[2] == '/')
+	return strings.HasPrefix(s, `\\`) || len(s) > 2 && isLetter(s[0]) && s[1] == ':' && (s[2] == '\\' || s[2] == '/')
 }
+
+// isLetter reports whether a drive of Windows may be called so.
+func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
 
 func fold(s string) string { return strings.ToLower(strings.ReplaceAll(s, `\`, "/")) }
 
