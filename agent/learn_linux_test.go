@@ -210,7 +210,7 @@ func TestLearnHost(t *testing.T) {
 		if m.root && !root {
 			continue
 		}
-		stop := m.service.start(t, dir)
+		stop := m.start(t, dir)
 		if list := found(); len(list) != 1 {
 			t.Errorf("%s: found %q, want it alone, by\n%s", m.reason, list, lesson.Text)
 		}

@@ -63,14 +63,7 @@ Prometheus, after each audit that changed something and each minute.`,
 			return run(c.Context(), resolved, newLogger(verbose))
 		},
 	}
-	c.Flags().DurationVar(&s.interval, "interval", 0, "time between two audits (default 10s)")
-	c.Flags().IntVar(&s.confirm, "confirm", 0, "audits that must see a listener before it is reported, 1 or more (default 2)")
-	c.Flags().IntVar(&s.gone, "gone", 0, "audits in a row without a listener before it is reported closed, 1 or more (default 3)")
-	c.Flags().DurationVar(&s.crossCheck, "cross-check", 0, "time between two cross-checks, such as 1h, at least 1m; 0: none (default none)")
-	c.Flags().BoolVar(&s.probe, "probe", false, "with --cross-check: try to bind every port, in every network namespace")
-	c.Flags().StringVar(&s.realtime, "realtime", "", "hear of listeners as they open: auto, on or off (default auto)")
-	c.Flags().StringVar(&s.metrics, "metrics", "", "write metrics to this `FILE`, for node-exporter's textfile collector (default none)")
-	c.Flags().BoolVar(&s.policyWatch, "policy-watch", false, "read the policy again when its file changes")
+	s.daemonFlags(c)
 	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "tell on standard error what each audit that found something new took")
 	s.policyFlag(c)
 	s.logFlag(c)
@@ -80,6 +73,18 @@ Prometheus, after each audit that changed something and each minute.`,
 	s.sourceFlag(c)
 	s.hashFlag(c)
 	return c
+}
+
+// daemonFlags are those of no other command.
+func (s *settings) daemonFlags(c *cobra.Command) {
+	c.Flags().DurationVar(&s.interval, "interval", 0, "time between two audits (default 10s)")
+	c.Flags().IntVar(&s.confirm, "confirm", 0, "audits that must see a listener before it is reported, 1 or more (default 2)")
+	c.Flags().IntVar(&s.gone, "gone", 0, "audits in a row without a listener before it is reported closed, 1 or more (default 3)")
+	c.Flags().DurationVar(&s.crossCheck, "cross-check", 0, "time between two cross-checks, such as 1h, at least 1m; 0: none (default none)")
+	c.Flags().BoolVar(&s.probe, "probe", false, "with --cross-check: try to bind every port, in every network namespace")
+	c.Flags().StringVar(&s.realtime, "realtime", "", "hear of listeners as they open: auto, on or off (default auto)")
+	c.Flags().StringVar(&s.metrics, "metrics", "", "write metrics to this `FILE`, for node-exporter's textfile collector (default none)")
+	c.Flags().BoolVar(&s.policyWatch, "policy-watch", false, "read the policy again when its file changes")
 }
 
 // distrustNames says why the files that name the policy, and the ports of which it
