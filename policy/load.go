@@ -159,7 +159,7 @@ func (d *decoder) include(n *yaml.Node, path string, depth int) {
 		}
 	}
 	for _, one := range paths {
-		if slices.Contains(d.names, one) {
+		if slices.ContainsFunc(d.names, func(name string) bool { return filepath.Clean(name) == filepath.Clean(one) }) {
 			d.errorf(n, "%s is included already, or is this file", one)
 			continue
 		}
