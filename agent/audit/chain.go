@@ -103,6 +103,9 @@ func (h Head) next(line []byte, e Event) (_ Head, bad uint64, _ error) {
 
 // follow returns the head behind line, the next record.
 func (h Head) follow(line []byte) Head {
-	sum := sha256.Sum256(line)
+	sum := lineSum(line)
 	return Head{Seq: h.Seq + 1, Hash: hex.EncodeToString(sum[:])}
 }
+
+// lineSum returns the hash of a line that the next record carries.
+func lineSum(line []byte) [sha256.Size]byte { return sha256.Sum256(line) }

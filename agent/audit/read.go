@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"os"
-	"path/filepath"
 )
 
 var (
@@ -32,30 +30,6 @@ func Read(r io.Reader) iter.Seq2[Event, error] {
 	}
 }
 
-// ReadFrom streams the records of the log in dir that come after the sequence
-// number after, 0 for all, and checks the chain from the first record on, as
-// Read does. A log that does not exist is fs.ErrNotExist: Open makes one.
-func ReadFrom(dir string, after uint64) iter.Seq2[Event, error] {
-	return func(yield func(Event, error) bool) {
-		path := filepath.Join(dir, logName)
-		f, err := os.Open(path)
-		if err != nil {
-			yield(Event{}, fmt.Errorf("audit log: %w", err))
-			return
-		}
-		defer f.Close()
-		for e, err := range Read(f) {
-			if err != nil {
-				yield(Event{}, fmt.Errorf("audit log %s: %w", path, err))
-				return
-			}
-			if e.Seq > after && !yield(e, nil) {
-				return
-			}
-		}
-	}
-}
-
 // Verify checks the whole chain and returns the head of it, or with an error
 // as Read yields it the head of the part before the error.
 func Verify(r io.Reader) (Head, error) {
@@ -71,13 +45,15 @@ func Verify(r io.Reader) (Head, error) {
 
 // reader follows the chain through a log.
 type reader struct {
-	lines lines
+	lines lineReader
 	head  Head
 	good  int64 // where the last record that follows ends
 }
 
 func newReader(r io.Reader) *reader {
-	return &reader{lines: lines{r: bufio.NewReaderSize(r, 64<<10)}, head: firstHead()}
+	rd := &reader{head: firstHead()}
+	rd.lines.reset(r, 0)
+	return rd
 }
 
 // next returns the next record, io.EOF behind the last, a *DamageError, or
@@ -106,22 +82,36 @@ func (r *reader) next() (Event, error) {
 	return e, nil
 }
 
-// lines reads lines of bounded length.
-type lines struct {
+// lineReader reads lines of bounded length.
+type lineReader struct {
 	r          *bufio.Reader
-	buf        []byte
+	buf        []byte // for lines that the buffer of r does not hold
 	line       []byte // the last line, nil if it was too long
 	start, end int64  // where in the file it starts, and ends behind its newline
+}
+
+// reset begins with r, whose first byte is at an offset in its file.
+func (l *lineReader) reset(r io.Reader, offset int64) {
+	if l.r == nil {
+		l.r = bufio.NewReaderSize(r, 128<<10)
+	} else {
+		l.r.Reset(r)
+	}
+	l.line, l.start, l.end = nil, offset, offset
 }
 
 // next returns the next line without its newline, good until the next call.
 // It fails with errLong, errTorn at an end of file within a line, io.EOF, or
 // what the file fails with; after errLong it can be called again.
-func (l *lines) next() ([]byte, error) {
+func (l *lineReader) next() ([]byte, error) {
 	l.start, l.buf, l.line = l.end, l.buf[:0], nil
 	for long := false; ; {
 		part, err := l.r.ReadSlice('\n')
 		l.end += int64(len(part))
+		if err == nil && !long && len(l.buf) == 0 && len(part) <= maxLine {
+			l.line = part[:len(part)-1]
+			return l.line, nil
+		}
 		if long = long || len(l.buf)+len(part) > maxLine; !long {
 			l.buf = append(l.buf, part...)
 		}

@@ -72,7 +72,7 @@ func survey(r io.Reader) (head Head, size int64, rec Recovery, err error) {
 
 // recordBehind reports whether the last line that l read, or any until the end
 // of the file, holds a record.
-func recordBehind(l *lines) (bool, error) {
+func recordBehind(l *lineReader) (bool, error) {
 	for {
 		if holdsRecord(l.line) {
 			return true, nil
