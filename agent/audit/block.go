@@ -230,9 +230,9 @@ type blockWriter struct {
 	gzip  *gzip.Writer
 }
 
-// write takes a line, with its newline.
+// write takes a line, without its newline.
 func (b *blockWriter) write(line []byte) error {
-	b.lines = append(b.lines, line...)
+	b.lines = append(append(b.lines, line...), '\n')
 	if len(b.lines) < blockSize {
 		return nil
 	}

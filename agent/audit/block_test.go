@@ -40,7 +40,7 @@ func TestBlocks(t *testing.T) {
 	var out bytes.Buffer
 	w := blockWriter{w: &out}
 	for _, line := range all {
-		if err := w.write(line); err != nil {
+		if err := w.write(bytes.TrimSuffix(line, []byte{'\n'})); err != nil {
 			t.Fatal(err)
 		}
 	}

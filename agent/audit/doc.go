@@ -39,6 +39,7 @@
 //	finding.cleared   LISTENER, id, severity, why, fix
 //	audit.failed      errors
 //	coverage.changed  coverage
+//	log.pruned        removed
 //
 // where LISTENER is listener, transport, address, addresses, port, namespace,
 // scope, first_seen, last_seen, registry, owners, verdict and rule. A field

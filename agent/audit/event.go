@@ -21,6 +21,7 @@ const (
 	CoverageChanged = "coverage.changed"
 	CrossFailed     = "crosscheck.failed"
 	ChangesLost     = "changes.lost"
+	LogPruned       = "log.pruned" // what is too old or too much is removed
 )
 
 // Event is one record of the audit log, one JSON object on one line. It is
@@ -83,6 +84,9 @@ type Event struct {
 
 	// Errors of policy.rejected, audit.failed and crosscheck.failed.
 	Errors []string `json:"errors,omitempty"`
+
+	// The files of the log that are removed, for log.pruned.
+	Removed []string `json:"removed,omitempty"`
 
 	// The program, for agent.started and agent.stopped.
 	Program string `json:"program,omitempty"` // version of portaudit

@@ -35,7 +35,7 @@ func sanitize(e Event, l limits) Event {
 	e.FirstSeen, e.LastSeen = utc(e.FirstSeen), utc(e.LastSeen)
 	e.Addresses = l.strings(e.Addresses)
 	e.Owners = list(e.Owners, l, l.owner, func(rest string) Owner { return Owner{How: rest} })
-	e.Errors, e.Tags = l.strings(e.Errors), l.given(e.Tags)
+	e.Errors, e.Tags, e.Removed = l.strings(e.Errors), l.given(e.Tags), l.given(e.Removed)
 	if e.Registry != nil {
 		e.Registry = &Registry{
 			Range:       l.string(e.Registry.Range),

@@ -254,7 +254,7 @@ func TestJSONOfTheLog(t *testing.T) {
 		seen[e.Event] = true
 	}
 	for _, kind := range kinds {
-		here := !slices.Contains([]string{audit.PolicyRejected, audit.ListenerChanged, audit.AuditFailed, audit.CrossFailed, audit.ChangesLost, audit.CoverageChanged}, kind)
+		here := !slices.Contains([]string{audit.PolicyRejected, audit.ListenerChanged, audit.AuditFailed, audit.CrossFailed, audit.ChangesLost, audit.LogPruned, audit.CoverageChanged}, kind)
 		if here && !seen[kind] {
 			t.Errorf("no record of %s:\n%s", kind, b)
 		}
@@ -340,7 +340,7 @@ func everyField() audit.Event {
 		Policy:   &audit.Policy{Source: "p", SHA256: strings.Repeat("0", 64)},
 		Refused:  &audit.Policy{Source: "p", SHA256: strings.Repeat("1", 64)},
 		Coverage: &audit.Coverage{Sources: []string{"s"}, Gaps: []audit.Gap{{Source: "s", Reason: "r", Hides: "owners", Count: 1, Fix: "f"}}, Notes: []audit.Note{{Source: "s", Text: "t"}}},
-		Errors:   []string{"e"}, Program: "v1", PID: 7, Tags: []string{"t"},
+		Errors:   []string{"e"}, Removed: []string{"f"}, Program: "v1", PID: 7, Tags: []string{"t"},
 	}
 }
 
@@ -348,7 +348,7 @@ func everyField() audit.Event {
 var kinds = []string{
 	audit.AgentStarted, audit.AgentStopped, audit.PolicyLoaded, audit.PolicyRejected,
 	audit.ListenerOpened, audit.ListenerChanged, audit.ListenerClosed,
-	audit.FindingRaised, audit.FindingCleared, audit.AuditFailed, audit.CrossFailed, audit.ChangesLost, audit.CoverageChanged,
+	audit.FindingRaised, audit.FindingCleared, audit.AuditFailed, audit.CrossFailed, audit.ChangesLost, audit.LogPruned, audit.CoverageChanged,
 }
 
 // TestJSONOfEveryEvent holds the schema to what docs/json.md says of each kind
