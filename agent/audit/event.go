@@ -28,7 +28,8 @@ const (
 // flat: one struct for every kind of event, a field that a kind does not use
 // left out. docs/json.md says which kind has which fields.
 //
-// Log.Append fills Version, Seq, Prev, Boot and Host, and Time if it is zero.
+// Log.Append fills Version, Seq, Prev, Monotonic, Boot and Host, and Time if it is
+// zero.
 type Event struct {
 	Version int       `json:"schema"`
 	Seq     uint64    `json:"seq"`
@@ -37,6 +38,9 @@ type Event struct {
 	Host    string    `json:"host"`
 	Boot    string    `json:"boot"`
 	Prev    string    `json:"prev"`
+	// Monotonic is how long the host was up, in microseconds: nobody sets that
+	// clock back. 0 is unknown.
+	Monotonic uint64 `json:"monotonic_us,omitempty"`
 
 	// What happened, in one sentence.
 	Message string `json:"message,omitempty"`

@@ -23,6 +23,9 @@ type Options struct {
 	Host string           // name of this host
 	Boot string           // id of this boot of it
 	Now  func() time.Time // the clock; nil is time.Now
+	// Uptime is how long the host is up, by a clock that nobody sets; nil, or 0:
+	// that is not known.
+	Uptime func() time.Duration
 }
 
 // Log appends to an audit log. Its methods may be called by many goroutines.
@@ -50,6 +53,9 @@ type Log struct {
 func Open(dir string, o Options) (*Log, error) {
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Uptime == nil {
+		o.Uptime = func() time.Duration { return 0 }
 	}
 	path := filepath.Join(dir, logName)
 	if err := makeDir(dir); err != nil {
@@ -133,6 +139,7 @@ func (l *Log) encode(events []Event) (*batch, error) {
 		if e.Time.IsZero() {
 			e.Time = l.options.Now()
 		}
+		e.Monotonic = uint64(max(0, l.options.Uptime()).Microseconds())
 		start := b.data.Len()
 		if err := encode(&b.data, e); err != nil {
 			return nil, fmt.Errorf("event %s: %w", Visible(Clip(e.Event, 64)), err)

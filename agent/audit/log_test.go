@@ -60,13 +60,17 @@ func TestAppendFillsIn(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new", "log")
 	zone := time.FixedZone("elsewhere", 3600)
 	now := time.Date(2026, 11, 20, 14, 0, 0, 123456789, zone)
-	l, err := Open(dir, Options{Host: "alpha", Boot: "b1", Now: func() time.Time { return now }})
+	up := 90 * time.Second
+	l, err := Open(dir, Options{
+		Host: "alpha", Boot: "b1", Now: func() time.Time { return now },
+		Uptime: func() time.Duration { up += 1500 * time.Nanosecond; return up },
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
 	given := []Event{
-		{Event: AgentStarted, Version: 9, Seq: 9, Prev: "x", Host: "forged", Boot: "forged"},
+		{Event: AgentStarted, Version: 9, Seq: 9, Prev: "x", Host: "forged", Boot: "forged", Monotonic: 7},
 		{Event: ListenerOpened, Time: now.Add(-time.Hour)},
 	}
 	seq, err := l.Append(given...)
@@ -81,9 +85,9 @@ func TestAppendFillsIn(t *testing.T) {
 		t.Fatal(err)
 	}
 	const first = `{"schema":1,"seq":1,"time":"2026-11-20T13:00:00.123456789Z","event":"agent.started","host":"alpha","boot":"b1",` +
-		`"prev":"0000000000000000000000000000000000000000000000000000000000000000"}`
+		`"prev":"0000000000000000000000000000000000000000000000000000000000000000","monotonic_us":90000001}`
 	const second = `{"schema":1,"seq":2,"time":"2026-11-20T12:00:00.123456789Z","event":"listener.opened","host":"alpha","boot":"b1",` +
-		`"prev":"SUM"}`
+		`"prev":"SUM","monotonic_us":90000003}`
 	if want := first + "\n" + strings.Replace(second, "SUM", firstHead().follow([]byte(first)).Hash, 1) + "\n"; string(raw) != want {
 		t.Errorf("the log is\n%swant\n%s", raw, want)
 	}

@@ -119,7 +119,7 @@ func run(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 		logger.Warn("portaudit reload cannot reach this process", "error", err)
 	}
 	defer stop()
-	log, err := audit.Open(s.logDir, audit.Options{Host: hostName(), Boot: listen.BootID()})
+	log, err := audit.Open(s.logDir, audit.Options{Host: hostName(), Boot: listen.BootID(), Uptime: uptime})
 	if err != nil {
 		return failure(withRemedy(err, "--log-dir"))
 	}
