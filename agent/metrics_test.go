@@ -50,7 +50,7 @@ func TestMetricsAreTold(t *testing.T) {
 			func(m alert.Metrics) bool {
 				return m.Listeners[alert.ListenerKind{Transport: "tcp", Verdict: "alert"}] == 1 && len(m.Listeners) == 1 &&
 					m.Findings[alert.FindingKind{Rule: "all", Severity: "high"}] == 1 && len(m.Findings) == 1 &&
-					m.Audits.Count == 6 && m.Failed == 0 && m.Complete && m.Version == "test" && m.Records == 5
+					m.Audits.Count == 6 && m.Failed == 0 && m.Complete && m.Version == "test" && m.Records == 6
 			}},
 		{"each minute where nothing changes, and a loop that rests knows still", &host{snapshot: known}, 90500 * time.Millisecond, nil,
 			[]time.Duration{0, time.Second, time.Minute, 90500 * time.Millisecond},

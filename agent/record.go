@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"fmt"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -56,9 +55,9 @@ func (l *loop) record(events []audit.Event) error {
 	return nil
 }
 
-// append writes events to the log and alerts, in this order: what an alert says
-// is in the log. A crash before the state is saved is made good from the log at
-// the next start.
+// append writes events to the log. Alerts get what it acknowledges, in this order:
+// what an alert says is in the log. A crash before the state is saved is made good
+// from the log at the next start.
 func (l *loop) append(events []audit.Event) error {
 	if len(events) == 0 {
 		return nil
@@ -66,26 +65,17 @@ func (l *loop) append(events []audit.Event) error {
 	for i := range events {
 		events[i].Time = time.Now()
 	}
-	seq, err := l.Log.Append(events...)
-	if err != nil {
-		return fmt.Errorf("write the audit log: %w", err)
-	}
-	l.state.Seq = seq
 	l.wake()
 	l.stale, l.unsaved, l.measured.changed = true, true, true
-	for _, e := range events {
-		for _, output := range l.Alerts {
-			if err := output(e); err != nil {
-				l.Logger.Warn("alert not delivered", "event", e.Event, "error", err)
-			}
-		}
+	if l.Unlogged == Alert {
+		l.ahead.open = append(l.ahead.open, events...)
 	}
-	return nil
+	return l.took(l.Log.Append(events...))
 }
 
 // saveSoon saves the state if something was said since, or if it is time.
 func (l *loop) saveSoon() {
-	if !l.unsaved && time.Since(l.saved) < saveEvery {
+	if l.degraded || !l.unsaved && time.Since(l.saved) < saveEvery {
 		return
 	}
 	l.unsaved = false
@@ -122,8 +112,15 @@ func (l *loop) wake() {
 
 // save writes the state. Where nothing changed since it was written but the
 // time of the last audit, that alone is noted, as the file's own time: a host
-// has thousands of listeners, and they seldom change.
+// has thousands of listeners, and they seldom change. The log goes before the state:
+// what that does not hold would be said by nobody after a crash.
 func (l *loop) save() error {
+	if err := l.sync(); err != nil {
+		return err
+	}
+	if _, waits := l.Log.Pending(); waits {
+		return errAhead
+	}
 	l.saved = time.Now()
 	if l.stale {
 		if err := l.state.save(l.StateDir); err != nil {

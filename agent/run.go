@@ -36,6 +36,7 @@ type Options struct {
 	StateDir string
 	Alerts   []Output
 	Logger   *slog.Logger
+	Unlogged Unlogged // what to do while Log cannot be written
 
 	// Metrics takes the metrics after each audit that something was recorded
 	// before or by, and each minute. It must not wait for anything.
@@ -55,12 +56,14 @@ type Options struct {
 	PID      int
 }
 
-// Output takes each event that is worth an alert, after the log has it.
+// Output takes each event that is worth an alert, after the log has it. Seq is 0 in
+// one that the log cannot hold at present.
 type Output func(audit.Event) error
 
 // Run audits the host until ctx is done, which is no error. It starts no
 // goroutine. An audit that fails is recorded and tried again; an error means
-// that the log cannot be written, so that nothing could be recorded any more.
+// that the log cannot be written, so that nothing could be recorded any more: as
+// Options.Unlogged says, that is waited out first.
 func Run(ctx context.Context, o Options) error {
 	l, err := start(o)
 	if err != nil {
@@ -87,6 +90,11 @@ func Run(ctx context.Context, o Options) error {
 		look = ticker.C
 	}
 	for due := o.CrossCheck != nil; ; {
+		if stop, err := l.pause(ctx, tell); err != nil {
+			return err
+		} else if stop {
+			return l.stop()
+		}
 		if err := l.audit(ctx); err != nil {
 			return err
 		}
@@ -102,6 +110,7 @@ func Run(ctx context.Context, o Options) error {
 			l.tell()
 		}
 		next, err := l.wait(ctx, clocks{ticker.C, cross, look, tell})
+		err = errors.Join(err, l.sync()) // an audit takes its time
 		switch {
 		case err != nil:
 			return err
@@ -135,8 +144,12 @@ func (l *loop) wait(ctx context.Context, c clocks) (step, error) {
 	if l.Realtime.Peek != nil && l.Realtime.Changes == nil {
 		peek = time.After(peekAfter(l.peeking))
 	}
-	for {
+	for !l.suspended() {
 		select {
+		case <-l.syncDue():
+			if err := l.sync(); err != nil {
+				return auditNow, err
+			}
 		case <-peek:
 			l.peeked = time.Now()
 			if l.early = l.peek(ctx); l.early {
@@ -176,6 +189,7 @@ func (l *loop) wait(ctx context.Context, c clocks) (step, error) {
 			}
 		}
 	}
+	return auditNow, nil
 }
 
 // loop is the state of Run, which alone changes it.
@@ -207,6 +221,9 @@ type loop struct {
 	lost bool       // whether changes were lost since the last audit
 
 	losses uint64 // of this watch, as far as they were counted
+
+	degraded bool  // whether the log cannot be written
+	ahead    ahead // of the log
 
 	early   bool          // whether this audit is made for what a peek saw
 	peeked  time.Time     // when the last peek began
@@ -354,5 +371,10 @@ func (l *loop) stop() error {
 		Event: audit.AgentStopped, Message: "portaudit " + l.Version + " stopped", Program: l.Version, PID: l.PID,
 	}})
 	l.tell()
-	return errors.Join(err, l.save())
+	saved := l.save()
+	if errors.Is(saved, errAhead) {
+		l.Logger.Warn("state not saved", "error", saved)
+		saved = nil // closing the log tells whether it got the rest
+	}
+	return errors.Join(err, saved)
 }

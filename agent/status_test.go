@@ -47,7 +47,7 @@ func TestReadStatus(t *testing.T) {
 		if _, err := log.Append(step.event); err != nil {
 			t.Fatal(err)
 		}
-		step.want.Started, step.want.Recorded, step.want.Records = started, step.event.Time, uint64(i+1)
+		step.want.Started, step.want.Recorded, step.want.Records = started, step.event.Time, uint64(i+2) // behind the header
 		got, err := ReadStatus(dir, stateDir)
 		if err != nil {
 			t.Fatal(err)
@@ -97,7 +97,7 @@ func TestReadStatusOfDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := filepath.Join(dir, "audit.jsonl")
-	record, err := os.ReadFile(path)
+	record, err := os.ReadFile(path) // with the header before it
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,8 +108,8 @@ func TestReadStatusOfDamage(t *testing.T) {
 		problem string
 	}{
 		{"a record that is being written", string(record) + `{"schema":1`, "", ""},
-		{"a record that is there twice", string(record) + string(record), "", "record 2: "},
-		{"a line that is no record", string(record) + "x\x1b\n", "", "record 2: it is no record"},
+		{"a record that is there twice", string(record) + string(record), "", "record 3: "},
+		{"a line that is no record", string(record) + "x\x1b\n", "", "record 3: it is no record"},
 		{"a state of another version", string(record), `{"version":7}`, "the state cannot be read: "},
 		{"a torn state", string(record), `{"version":1,`, "the state cannot be read: "},
 	}
@@ -125,7 +125,7 @@ func TestReadStatusOfDamage(t *testing.T) {
 				}
 			}
 			s, err := ReadStatus(dir, stateDir)
-			if err != nil || s.Version != "v1" || s.Records != 1 {
+			if err != nil || s.Version != "v1" || s.Records != 2 {
 				t.Errorf("%+v, %v", s, err)
 			}
 			said := strings.Join(s.Problems, "; ")

@@ -19,7 +19,8 @@ import (
 func logOf(t *testing.T, records ...audit.Event) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "log")
-	log, err := audit.Open(dir, audit.Options{Host: "h", Boot: "b"})
+	begun := time.Date(2026, 11, 28, 0, 0, 0, 0, time.UTC)
+	log, err := audit.Open(dir, audit.Options{Host: "h", Boot: "b", Now: func() time.Time { return begun }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,6 +29,9 @@ func logOf(t *testing.T, records ...audit.Event) string {
 		if _, err := log.Append(e); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if _, err := log.Sync(); err != nil {
+		t.Fatal(err)
 	}
 	return dir
 }

@@ -47,22 +47,29 @@ func (d *DamageError) Error() string {
 
 func (d *DamageError) Unwrap() error { return d.Err }
 
-// encode appends e to buf as one line, bounded by maxRecord.
-func encode(buf *bytes.Buffer, e Event) error {
+// encode appends e to buf as one line, bounded by maxRecord, and returns e as it
+// stands there. Some bytes are left for another sequence number.
+func encode(buf *bytes.Buffer, e Event) (Event, error) {
 	start := buf.Len()
 	// This ends: with the limits near nothing a record has a few kilobytes.
 	for l := fullLimits(); ; l = l.half() {
-		enc := json.NewEncoder(buf)
-		// Nobody shows this file as HTML, and < and & are frequent in commands.
-		enc.SetEscapeHTML(false)
-		if err := enc.Encode(sanitize(e, l)); err != nil {
-			return err
+		clean := sanitize(e, l)
+		if err := marshal(buf, clean); err != nil {
+			return Event{}, err
 		}
-		if buf.Len()-start <= maxRecord {
-			return nil
+		if buf.Len()-start <= maxRecord-segmentDigits {
+			return clean, nil
 		}
 		buf.Truncate(start)
 	}
+}
+
+// marshal appends e to buf as one line.
+func marshal(buf *bytes.Buffer, e Event) error {
+	enc := json.NewEncoder(buf)
+	// Nobody shows this file as HTML, and < and & are frequent in commands.
+	enc.SetEscapeHTML(false)
+	return enc.Encode(e)
 }
 
 // decode parses one line, without its newline. It checks the record for
@@ -99,6 +106,12 @@ func (h Head) next(line []byte, e Event) (_ Head, bad uint64, _ error) {
 		return h, h.Seq, fmt.Errorf("its hash is not the one that record %d keeps of it: one of the two was changed", want)
 	}
 	return h.follow(line), 0, nil
+}
+
+// before returns the head that e, the header of a segment, follows; false if e is
+// none, or the first record of all.
+func before(e Event) (Head, bool) {
+	return Head{Seq: e.Seq - 1, Hash: e.Prev}, e.Event == LogSegment && e.Seq > 1
 }
 
 // follow returns the head behind line, the next record.

@@ -33,20 +33,27 @@ func appendForever(dir string) error {
 		return err
 	}
 	fmt.Println(l.Seq())
+	next := l.Seq()
 	for i := 0; ; i++ {
 		events := make([]Event, 1+i%7)
 		for j := range events {
+			next++
 			events[j] = Event{
 				Event:   ListenerOpened,
-				Message: fmt.Sprintf("record %d", l.Seq()+uint64(j)+1),
+				Message: fmt.Sprintf("record %d", next),
 				Why:     strings.Repeat("x", i*977%40_000),
 			}
 		}
-		seq, err := l.Append(events...)
+		if i%5 == 0 {
+			events[0].Event = FindingRaised
+		}
+		done, err := l.Append(events...)
 		if err != nil {
 			return err
 		}
-		fmt.Println(seq)
+		if len(done) > 0 {
+			fmt.Println(done[len(done)-1].Seq)
+		}
 	}
 }
 
@@ -108,7 +115,7 @@ func TestKill(t *testing.T) {
 		}
 	}
 	last := uint64(0)
-	for e, err := range ReadFrom(dir, 0) {
+	for e, err := range ReadFrom(dir, 1) {
 		if err != nil {
 			t.Fatal(err)
 		}

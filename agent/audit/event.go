@@ -22,6 +22,11 @@ const (
 	CrossFailed     = "crosscheck.failed"
 	ChangesLost     = "changes.lost"
 	LogPruned       = "log.pruned" // what is too old or too much is removed
+
+	// Of the log itself.
+	LogSegment  = "log.segment"  // begins a file
+	LogDegraded = "log.degraded" // it could not be written
+	LogRestored = "log.restored" // it can be written again
 )
 
 // Event is one record of the audit log, one JSON object on one line. It is
@@ -86,11 +91,14 @@ type Event struct {
 	// The coverage, for coverage.changed.
 	Coverage *Coverage `json:"coverage,omitempty"`
 
-	// Errors of policy.rejected, audit.failed and crosscheck.failed.
+	// Errors of policy.rejected, audit.failed, crosscheck.failed and log.degraded.
 	Errors []string `json:"errors,omitempty"`
 
 	// The files of the log that are removed, for log.pruned.
 	Removed []string `json:"removed,omitempty"`
+	// Lost is how many records of the time in which the log could not be written are
+	// in it nowhere, for log.restored. nil is unknown.
+	Lost *uint64 `json:"lost,omitempty"`
 
 	// The program, for agent.started and agent.stopped.
 	Program string `json:"program,omitempty"` // version of portaudit

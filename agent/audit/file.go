@@ -56,20 +56,21 @@ func fill(f *os.File, perm fs.FileMode, write func(io.Writer) error) error {
 	return errors.Join(err, f.Close())
 }
 
-// makeDir makes dir and what is missing above it, for its owner only, and
+// makeDir makes dir by mkdir and what is missing above it, for its owner only, and
 // brings each new name to disk.
-func makeDir(dir string) error {
+func makeDir(dir string, mkdir func(string) error) error {
 	dir = filepath.Clean(dir)
 	if fi, err := os.Stat(dir); err == nil && fi.IsDir() {
 		return nil
 	}
 	parent := filepath.Dir(dir)
 	if parent != dir {
-		if err := makeDir(parent); err != nil {
+		above := func(dir string) error { return os.Mkdir(dir, 0o700) }
+		if err := makeDir(parent, above); err != nil {
 			return err
 		}
 	}
-	if err := os.Mkdir(dir, 0o700); err != nil {
+	if err := mkdir(dir); err != nil {
 		if fi, err := os.Stat(dir); err == nil && fi.IsDir() {
 			return nil // another process made it just now
 		}

@@ -27,7 +27,7 @@ func chainOf(t testing.TB, start time.Time, n int) [][]byte {
 		e.Version, e.Host, e.Boot, e.Time = Version, "alpha", "b1", at
 		e.Seq, e.Prev, e.Message = head.Seq+1, head.Hash, fmt.Sprintf("record %d", i+1)
 		var b bytes.Buffer
-		if err := encode(&b, e); err != nil {
+		if _, err := encode(&b, e); err != nil {
 			t.Fatal(err)
 		}
 		head = head.follow(bytes.TrimSuffix(b.Bytes(), []byte{'\n'}))

@@ -1,12 +1,11 @@
 package audit
 
 import (
-	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"time"
 
@@ -14,11 +13,28 @@ import (
 )
 
 const (
-	logName  = "audit.jsonl"
-	lockName = "audit.lock"
+	logName     = "audit.jsonl"
+	lockName    = "audit.lock"
+	reserveName = "audit.reserve"
 )
 
-// Options is what a Log puts into every record.
+// Defaults of Options.
+const (
+	DefaultMaxSize = 64 << 20
+	DefaultMaxAge  = 720 * time.Hour
+)
+
+// What was written becomes durable after this many records, or this long after
+// the first of them: one fsync takes as long as writing fifty.
+const (
+	groupRecords = 50
+	groupDelay   = 100 * time.Millisecond
+)
+
+// rotateAgain is how long a log that could not be rotated goes on as it is.
+const rotateAgain = time.Minute
+
+// Options is what a Log puts into every record, and when it begins a new file.
 type Options struct {
 	Host string           // name of this host
 	Boot string           // id of this boot of it
@@ -26,61 +42,76 @@ type Options struct {
 	// Uptime is how long the host is up, by a clock that nobody sets; nil, or 0:
 	// that is not known.
 	Uptime func() time.Duration
+
+	MaxSize int64         // of a segment in bytes; 0 is DefaultMaxSize
+	MaxAge  time.Duration // of a segment; 0 is DefaultMaxAge
 }
 
 // Log appends to an audit log. Its methods may be called by many goroutines.
 type Log struct {
-	path    string
-	options Options
-	lock    *flock.Flock
-	found   Recovery
+	dir, path string // path is of the active segment
+	options   Options
+	disk      disk
+	lock      *flock.Flock
+	found     Recovery
 
-	mu   sync.Mutex
-	file *os.File
-	head Head  // the last record that was acknowledged
-	size int64 // of the file, up to and with that record
-	err  error // what ended the use of file
+	mu sync.Mutex
+
+	// The active segment.
+	file        *os.File  // nil: there is none that can be written
+	place       place     // while there is none
+	first       uint64    // its first record
+	born        time.Time // when that was written
+	size        int64     // up to and with the last record that was written
+	unrotated   error     // why it could not be closed
+	rotateAfter time.Time // when that is tried again
+
+	kept    Head      // the last record that is on disk
+	queue   []record  // those behind it
+	written int       // of them, in the file
+	since   time.Time // when the first of them came
+	done    []Event   // what this call made durable
+
+	trouble  *trouble // while the log cannot be written
+	waiting  []record // until it can be
+	weight   int64    // of them, in bytes
+	lost     uint64   // records in all
+	reserved bool     // whether the reserve lies there
+
+	closed bool
 }
 
-// Open opens the log in dir for appending, and makes it if there is none: dir
-// with mode 0700, the files in it with 0600. It reads the log once, cuts off
-// the torn tail that a crash may have left (see Recovered), and returns when
-// all of that is on disk.
+// Open opens the log in dir for appending, and makes what is missing: dir with
+// mode 0700, the files in it with 0600. It reads the active segment once, cuts off
+// the torn tail that a crash may have left (see Recovered), and returns when all of
+// that is on disk.
 //
 // It fails with ErrLocked if another Log is open on dir, and with a
 // *DamageError if records are missing or changed that others follow; it leaves
 // such a file as it is.
-func Open(dir string, o Options) (*Log, error) {
+func Open(dir string, o Options) (*Log, error) { return openOn(realDisk(), dir, o) }
+
+func openOn(d disk, dir string, o Options) (*Log, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
 	if o.Uptime == nil {
 		o.Uptime = func() time.Duration { return 0 }
 	}
+	o.MaxSize, o.MaxAge = cmp.Or(o.MaxSize, DefaultMaxSize), cmp.Or(o.MaxAge, DefaultMaxAge)
 	path := filepath.Join(dir, logName)
-	if err := makeDir(dir); err != nil {
+	if err := makeDir(dir, mkdirPrivate); err != nil {
 		return nil, fmt.Errorf("audit log %s: %w", path, err)
 	}
 	lock, err := acquire(dir)
 	if err != nil {
 		return nil, fmt.Errorf("audit log %s: %w", path, err)
 	}
-	l := &Log{path: path, options: o, lock: lock}
+	l := &Log{dir: dir, path: path, options: o, disk: d, lock: lock}
 	if err := l.open(); err != nil {
 		return nil, fmt.Errorf("audit log %s: %w", path, errors.Join(err, lock.Unlock()))
 	}
 	return l, nil
-}
-
-func (l *Log) open() (err error) {
-	if l.head, l.size, l.found, err = mend(l.path); err != nil {
-		return err
-	}
-	if err := syncDir(filepath.Dir(l.path)); err != nil {
-		return err
-	}
-	l.file, err = os.OpenFile(l.path, os.O_WRONLY|os.O_APPEND, 0)
-	return err
 }
 
 // Recovered says what Open found in the log and cut off from it.
@@ -91,98 +122,143 @@ func (l *Log) Recovered() Recovery { return l.found }
 func (l *Log) Seq() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.head.Seq
+	return l.kept.Seq
 }
 
-// Append appends the events in their order, one write(2) each and one fsync
-// for all, and returns the sequence number of the last record that is on disk:
-// with a nil error that of the last event. It fills in Version, Seq, Prev, Boot
-// and Host, and Time if it is zero, and makes every string harmless (see the
-// package documentation); the events of the caller stay as they are.
+// Append appends the events in their order, one write(2) each. It fills in
+// Version, Seq, Prev, Monotonic, Boot and Host, and Time if it is zero, and makes
+// every string harmless (see the package documentation); the events of the caller
+// stay as they are.
+//
+// It returns the events that became durable with this call, as they were recorded:
+// of earlier calls too, and those that tell of the log itself. They are on disk;
+// what is not returned yet may not be. One fsync is made for up to 50 records, but
+// none is put off for more than 100 ms if Sync is called when Pending says so, and
+// none that a person should know of: what is not of the kinds listener.* is on disk
+// when Append returns.
 //
 // An event that has no JSON form (a year beyond 9999) fails the call before
-// anything is written. A failed write or fsync ends the use of this Log, for
-// after it nobody knows what is on disk: this call and all later ones return
-// that error, which wraps that of the system. None of the events of the call
-// is acknowledged then, and of a failed write none is left in the file if it
-// can be truncated. Open the log anew to go on.
-func (l *Log) Append(events ...Event) (uint64, error) {
+// anything is written. While the log cannot be written, Append returns an error
+// that matches ErrDegraded and wraps that of the system; what it was given waits
+// (see Health).
+func (l *Log) Append(events ...Event) ([]Event, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.err != nil || len(events) == 0 {
-		return l.head.Seq, l.err
+	if l.closed {
+		return nil, l.wrap(os.ErrClosed)
 	}
-	b, err := l.encode(events)
-	if err != nil {
-		return l.head.Seq, fmt.Errorf("audit log %s: %w", l.path, err)
+	now := false
+	stamped := make([]Event, len(events))
+	for i, e := range events {
+		stamped[i] = l.stamp(e)
+		now = now || urgent(e.Event)
 	}
-	if err := l.write(b); err != nil {
-		l.err = fmt.Errorf("audit log %s: %w; nothing more is written to it", l.path, err)
-		return l.head.Seq, l.err
-	}
-	l.head, l.size = b.head, l.size+int64(b.data.Len())
-	return l.head.Seq, nil
-}
-
-// batch is the records of one call of Append.
-type batch struct {
-	data bytes.Buffer
-	ends []int // of each record in data
-	head Head  // behind the last of them
-}
-
-func (l *Log) encode(events []Event) (*batch, error) {
-	b := &batch{head: l.head}
-	for _, e := range events {
-		e.Version, e.Seq, e.Prev = Version, b.head.Seq+1, b.head.Hash
-		e.Host, e.Boot = l.options.Host, l.options.Boot
-		if e.Time.IsZero() {
-			e.Time = l.options.Now()
+	if l.trouble != nil {
+		if err := l.wait(stamped); err != nil {
+			return nil, l.wrap(err)
 		}
-		e.Monotonic = uint64(max(0, l.options.Uptime()).Microseconds())
-		start := b.data.Len()
-		if err := encode(&b.data, e); err != nil {
-			return nil, fmt.Errorf("event %s: %w", Visible(Clip(e.Event, 64)), err)
-		}
-		end := b.data.Len()
-		b.ends = append(b.ends, end)
-		b.head = b.head.follow(b.data.Bytes()[start : end-1])
+		return l.retry()
 	}
-	return b, nil
+	if err := l.enqueue(stamped); err != nil {
+		return nil, l.wrap(err)
+	}
+	return l.advance(now)
 }
 
-func (l *Log) write(b *batch) error {
-	start := 0
-	for _, end := range b.ends {
-		if _, err := l.file.Write(b.data.Bytes()[start:end]); err != nil {
-			return errors.Join(err, l.cutBack())
-		}
-		start = end
+// Sync makes durable what was appended, and returns what became so with this
+// call. While the log cannot be written, it tries to go on, once a second, and
+// returns an error as Append does.
+func (l *Log) Sync() ([]Event, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.closed:
+		return nil, l.wrap(os.ErrClosed)
+	case l.trouble != nil:
+		return l.retry()
 	}
-	return l.file.Sync()
+	return l.advance(true)
 }
 
-// cutBack removes from the file what was not acknowledged.
-func (l *Log) cutBack() error {
-	if runtime.GOOS == "windows" {
-		// A handle that was opened for appending only cannot set the end of
-		// the file there.
-		return os.Truncate(l.path, l.size)
+// Pending reports when Sync is to be called next; false if nothing waits for it.
+func (l *Log) Pending() (due time.Time, waits bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.trouble != nil:
+		return l.trouble.tried.Add(retryEvery), true
+	case len(l.queue) > 0:
+		return l.since.Add(groupDelay), true
 	}
-	return l.file.Truncate(l.size)
+	return time.Time{}, false
 }
 
-// Close gives the log free for others. Every later Append fails with
-// os.ErrClosed.
+// urgent reports whether a record of a kind must not wait for others.
+func urgent(kind string) bool {
+	switch kind {
+	case ListenerOpened, ListenerChanged, ListenerClosed:
+		return false
+	}
+	return true
+}
+
+// advance writes what is in the queue, and makes it durable now or when it is time.
+func (l *Log) advance(now bool) ([]Event, error) {
+	if err := l.write(now); err != nil {
+		l.degrade(err)
+	}
+	return l.result()
+}
+
+// result ends a call.
+func (l *Log) result() ([]Event, error) {
+	done := l.done
+	l.done = nil
+	if l.trouble != nil {
+		return done, l.wrap(fmt.Errorf("%w: %w", ErrDegraded, l.trouble.err))
+	}
+	return done, nil
+}
+
+func (l *Log) wrap(err error) error { return fmt.Errorf("audit log %s: %w", l.path, err) }
+
+// Close makes durable what it can and gives the log free for others. Every later
+// Append fails with os.ErrClosed.
 func (l *Log) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if errors.Is(l.err, os.ErrClosed) {
+	if l.closed {
 		return nil
 	}
-	l.err = fmt.Errorf("audit log %s: %w", l.path, os.ErrClosed)
-	if err := errors.Join(l.file.Close(), l.lock.Unlock()); err != nil {
-		return fmt.Errorf("audit log %s: %w", l.path, err)
+	err := l.finish()
+	l.closed = true
+	if l.file != nil {
+		err = errors.Join(err, l.file.Close())
+	}
+	if err := errors.Join(err, l.lock.Unlock()); err != nil {
+		return l.wrap(err)
+	}
+	return nil
+}
+
+// finish writes what waits, as far as that is possible.
+func (l *Log) finish() error {
+	if l.trouble == nil {
+		if err := l.write(true); err != nil {
+			l.degrade(err)
+		}
+	}
+	if l.trouble == nil {
+		return nil
+	}
+	if l.resume(); l.trouble == nil {
+		return nil
+	}
+	// There is the room of the reserve. That the log is restored is for the next one
+	// to say.
+	l.release()
+	if err := l.put(l.unwait()...); err != nil {
+		return fmt.Errorf("%d records were not written: %w", len(l.waiting), err)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package audit
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -28,13 +29,23 @@ func openLog(t testing.TB, dir string) *Log {
 	return l
 }
 
-// writeLog makes a log of n small records in a new directory, and returns that.
+// add appends events and makes them durable, and returns the number of the last.
+func add(l *Log, events ...Event) (uint64, error) {
+	_, err := l.Append(events...)
+	if err == nil {
+		_, err = l.Sync()
+	}
+	return l.Seq(), err
+}
+
+// writeLog makes a log of n small records in a new directory, the first of which
+// is its header, and returns that.
 func writeLog(t testing.TB, n int) string {
 	t.Helper()
 	dir := t.TempDir()
 	l := openLog(t, dir)
-	for i := range n {
-		if _, err := l.Append(Event{Event: ListenerOpened, Message: "record " + strconv.Itoa(i+1)}); err != nil {
+	for i := 2; i <= n; i++ {
+		if _, err := add(l, Event{Event: ListenerOpened, Message: "record " + strconv.Itoa(i)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -73,9 +84,14 @@ func TestAppendFillsIn(t *testing.T) {
 		{Event: AgentStarted, Version: 9, Seq: 9, Prev: "x", Host: "forged", Boot: "forged", Monotonic: 7},
 		{Event: ListenerOpened, Time: now.Add(-time.Hour)},
 	}
-	seq, err := l.Append(given...)
-	if err != nil || seq != 2 || l.Seq() != 2 {
-		t.Fatalf("Append = %d, %v and Seq = %d, want 2", seq, err, l.Seq())
+	done, err := l.Append(given...)
+	if err != nil || len(done) != 3 || l.Seq() != 3 {
+		t.Fatalf("Append = %d events, %v and Seq = %d, want 3", len(done), err, l.Seq())
+	}
+	for i, want := range []string{LogSegment, AgentStarted, ListenerOpened} {
+		if e := done[i]; e.Event != want || e.Seq != uint64(i)+1 || e.Host != "alpha" {
+			t.Errorf("acknowledged as %d: %+v, want %s as it was recorded", i+1, e, want)
+		}
 	}
 	if given[0].Seq != 9 || given[1].Host != "" {
 		t.Error("Append changed the events of its caller")
@@ -84,11 +100,19 @@ func TestAppendFillsIn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const first = `{"schema":1,"seq":1,"time":"2026-11-20T13:00:00.123456789Z","event":"agent.started","host":"alpha","boot":"b1",` +
-		`"prev":"0000000000000000000000000000000000000000000000000000000000000000","monotonic_us":90000001}`
-	const second = `{"schema":1,"seq":2,"time":"2026-11-20T12:00:00.123456789Z","event":"listener.opened","host":"alpha","boot":"b1",` +
-		`"prev":"SUM","monotonic_us":90000003}`
-	if want := first + "\n" + strings.Replace(second, "SUM", firstHead().follow([]byte(first)).Hash, 1) + "\n"; string(raw) != want {
+	lines := []string{
+		`"time":"2026-11-20T13:00:00.123456789Z","event":"log.segment","host":"alpha","boot":"b1",` +
+			`"prev":"0000000000000000000000000000000000000000000000000000000000000000","monotonic_us":90000001,"message":"the log begins"}`,
+		`"time":"2026-11-20T13:00:00.123456789Z","event":"agent.started","host":"alpha","boot":"b1","prev":"SUM","monotonic_us":90000003}`,
+		`"time":"2026-11-20T12:00:00.123456789Z","event":"listener.opened","host":"alpha","boot":"b1","prev":"SUM","monotonic_us":90000004}`,
+	}
+	want, head := "", firstHead()
+	for i, line := range lines {
+		line = fmt.Sprintf(`{"schema":1,"seq":%d,`, i+1) + strings.Replace(line, "SUM", head.Hash, 1)
+		head = head.follow([]byte(line))
+		want += line + "\n"
+	}
+	if string(raw) != want {
 		t.Errorf("the log is\n%swant\n%s", raw, want)
 	}
 	checkModes(t, dir)
@@ -99,7 +123,7 @@ func checkModes(t *testing.T, dir string) {
 	if runtime.GOOS == "windows" {
 		return // has no such modes
 	}
-	for name, want := range map[string]fs.FileMode{"": 0o700, "..": 0o700, logName: 0o600, lockName: 0o600} {
+	for name, want := range map[string]fs.FileMode{"": 0o700, "..": 0o700, logName: 0o600, lockName: 0o600, reserveName: 0o600} {
 		fi, err := os.Stat(filepath.Join(dir, name))
 		if err != nil {
 			t.Error(err)
@@ -111,7 +135,7 @@ func checkModes(t *testing.T, dir string) {
 
 func TestAppendNothing(t *testing.T) {
 	l := openLog(t, writeLog(t, 3))
-	if seq, err := l.Append(); seq != 3 || err != nil {
+	if seq, err := add(l); seq != 3 || err != nil {
 		t.Errorf("Append() = %d, %v, want 3", seq, err)
 	}
 }
@@ -122,7 +146,7 @@ func TestReopenGoesOn(t *testing.T) {
 	if rec := l.Recovered(); rec.Seq != 3 || rec.Dropped != 0 || rec.Reason != nil {
 		t.Errorf("Recovered = %+v, want 3 records and nothing dropped", rec)
 	}
-	if seq, err := l.Append(Event{Event: AgentStopped}); seq != 4 || err != nil {
+	if seq, err := add(l, Event{Event: AgentStopped}); seq != 4 || err != nil {
 		t.Fatalf("Append = %d, %v, want 4", seq, err)
 	}
 	for after, want := range []int{4, 3, 2, 1, 0, 0} {
@@ -150,7 +174,10 @@ func TestAppendConcurrently(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if got := readLog(t, dir, 0); len(got) != 80 {
+	if _, err := l.Sync(); err != nil {
+		t.Error(err)
+	}
+	if got := readLog(t, dir, 1); len(got) != 80 {
 		t.Errorf("%d records, want 80", len(got))
 	}
 }
@@ -175,7 +202,7 @@ func TestHostileStrings(t *testing.T) {
 			t.Fatalf("%s: %v", tt.name, err)
 		}
 	}
-	for i, e := range readLog(t, dir, 0) {
+	for i, e := range readLog(t, dir, 1) {
 		if got := e.Owners[0].Command; got != tests[i].want {
 			t.Errorf("%s: command %.80q, want %.80q", tests[i].name, got, tests[i].want)
 		}
@@ -184,8 +211,8 @@ func TestHostileStrings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := bytes.Count(raw, []byte("\n")); n != len(tests) {
-		t.Errorf("%d lines for %d records", n, len(tests))
+	if n := bytes.Count(raw, []byte("\n")); n != 1+len(tests) {
+		t.Errorf("%d lines for a header and %d records", n, len(tests))
 	}
 	for _, line := range strings.Split(strings.TrimSuffix(string(raw), "\n"), "\n") {
 		if Visible(line) != line {
@@ -202,40 +229,10 @@ func TestAppendRefusesWhatHasNoJSON(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), ListenerOpened) {
 		t.Errorf("error %v, want one that names the event", err)
 	}
-	if seq, err := l.Append(Event{Event: AgentStarted}); seq != 1 || err != nil {
-		t.Errorf("Append afterwards = %d, %v, want 1: nothing was written before", seq, err)
+	if seq, err := add(l, Event{Event: AgentStarted}); seq != 2 || err != nil {
+		t.Errorf("Append afterwards = %d, %v, want 2: nothing was written before", seq, err)
 	}
 	readLog(t, dir, 0)
-}
-
-func TestWriteErrorIsSticky(t *testing.T) {
-	dir := writeLog(t, 2)
-	l := openLog(t, dir)
-	file := l.file
-	defer file.Close()
-	// The system refuses to write through a handle for reading.
-	readOnly, err := os.Open(l.path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.file = readOnly
-	var first error
-	for range 2 {
-		seq, err := l.Append(Event{Event: ListenerOpened})
-		if err == nil || seq != 2 || l.Seq() != 2 {
-			t.Fatalf("Append = %d, %v and Seq = %d, want an error and 2", seq, err, l.Seq())
-		}
-		if first == nil {
-			first = err
-		} else if err != first {
-			t.Errorf("the second error is %v, want the first again", err)
-		}
-		l.file = file // would work, but is not tried
-	}
-	l.file = readOnly
-	if got := readLog(t, dir, 0); len(got) != 2 {
-		t.Errorf("%d records, want 2", len(got))
-	}
 }
 
 func TestClosed(t *testing.T) {
@@ -246,7 +243,7 @@ func TestClosed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if seq, err := l.Append(Event{Event: AgentStopped}); !errors.Is(err, os.ErrClosed) || seq != 1 {
+	if seq, err := add(l, Event{Event: AgentStopped}); !errors.Is(err, os.ErrClosed) || seq != 1 {
 		t.Errorf("Append = %d, %v, want 1 and os.ErrClosed", seq, err)
 	}
 	openLog(t, dir) // is free again

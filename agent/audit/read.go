@@ -68,6 +68,9 @@ func (r *reader) next() (Event, error) {
 	if err == nil {
 		e, err = decode(line)
 	}
+	if h, ok := before(e); ok && err == nil && r.lines.start == 0 {
+		r.head = h
+	}
 	head := r.head
 	if err == nil {
 		var seq uint64

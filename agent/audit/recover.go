@@ -1,12 +1,17 @@
 package audit
 
 import (
+	"bufio"
 	"bytes"
+	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
+	"time"
 )
 
 // Recovery says what Open found and did.
@@ -16,58 +21,177 @@ type Recovery struct {
 	Reason  error  // what was wrong with them, nil if there were none
 }
 
-// mend brings the log at path into a state that can be appended to, makes it
-// if there is none, and returns its head and its size in bytes.
-func mend(path string) (_ Head, size int64, rec Recovery, err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return Head{}, 0, rec, err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	if fi, err := f.Stat(); err != nil {
-		return Head{}, 0, rec, err
-	} else if !fi.Mode().IsRegular() {
-		return Head{}, 0, rec, &fs.PathError{Op: "open", Path: path, Err: errors.New("it is not a regular file")}
-	}
-	head, size, rec, err := survey(f)
-	if err != nil {
-		return Head{}, 0, rec, err
-	}
-	if rec.Dropped > 0 {
-		if err := f.Truncate(size); err != nil {
-			return Head{}, 0, rec, err
-		}
-	}
-	// The records that were found may so far only be in the page cache, if the
-	// process that wrote them died before its fsync. New ones build on them.
-	return head, size, rec, f.Sync()
+// survey is what is found of a segment.
+type survey struct {
+	first uint64    // its first record, 0 if there is none
+	born  time.Time // when that was written
+	head  Head      // its last record
+	size  int64     // up to and with that
+	// degraded: it says that the log could not be written, and not that it can be
+	// again.
+	degraded bool
+	tail     Recovery
 }
 
-// survey reads a log to its end and returns its head, where that ends, and
-// what lies behind. Behind it is either a torn tail, which holds no record, or
-// the log was damaged by something else than a crash: that is an error, for to
-// cut there would destroy evidence.
-func survey(r io.Reader) (head Head, size int64, rec Recovery, err error) {
+// open brings the log into a state that can be appended to. It reads the active
+// segment, and the one before only if no record is in that: a crash came between
+// the steps of a rotation, or there is no log yet.
+func (l *Log) open() error {
+	s, err := surveyFile(l.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		err = l.follow(survey{})
+	case err == nil && s.first == 0:
+		err = l.follow(s)
+	case err == nil:
+		l.found, l.kept = s.tail, s.head
+		l.first, l.born, l.size = s.first, s.born, s.size
+		l.file, err = l.mend(l.path, s)
+	}
+	if err != nil {
+		return err
+	}
+	if err := l.disk.syncDir(l.dir); err != nil {
+		return err
+	}
+	if s.degraded {
+		l.trouble = &trouble{
+			err:   errors.New("it could not be written when the program before this ended"),
+			since: l.options.Now(), told: true, inherited: true,
+		}
+	}
+	l.prepare()
+	if l.file != nil {
+		return nil
+	}
+	err = l.begin()
+	if isFull(err) { // to be told of, and to wait for
+		l.degrade(err)
+		return nil
+	}
+	return err
+}
+
+// follow goes on behind the last closed segment, for the active one, if there is
+// one, holds no record.
+func (l *Log) follow(active survey) error {
+	l.found = active.tail
+	l.kept = firstHead()
+	all, err := listSegments(l.dir)
+	if err != nil {
+		return err
+	}
+	if n := len(all); n > 0 {
+		path := filepath.Join(l.dir, all[n-1].name())
+		s, err := surveyFile(path)
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		if !all[n-1].packed { // that one was whole
+			f, err := l.mend(path, s)
+			if err != nil {
+				return err
+			}
+			if err := f.Close(); err != nil {
+				return err
+			}
+		}
+		l.kept, l.found.Seq = s.head, s.head.Seq
+		if l.found.Dropped == 0 {
+			l.found = s.tail
+		}
+	}
+	if err := l.disk.remove(l.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// mend cuts off the tail of a segment, and brings the rest to disk. The records
+// that were found may so far only be in the page cache, if the process that wrote
+// them died before its fsync. New ones build on them.
+func (l *Log) mend(path string, s survey) (*os.File, error) {
+	f, err := l.disk.open(path)
+	if err != nil {
+		return nil, err
+	}
+	if s.tail.Dropped > 0 {
+		err = l.disk.truncate(f, s.size)
+	}
+	if err == nil {
+		err = l.disk.sync(f)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// surveyFile surveys the segment at path, which may be compressed.
+func surveyFile(path string) (survey, error) {
+	f, err := openShared(path)
+	if err != nil {
+		return survey{}, err
+	}
+	defer f.Close()
+	if fi, err := f.Stat(); err != nil {
+		return survey{}, err
+	} else if !fi.Mode().IsRegular() {
+		return survey{}, &fs.PathError{Op: "open", Path: path, Err: errors.New("it is not a regular file")}
+	}
+	if !strings.HasSuffix(path, packedSuffix) {
+		return surveyOf(f)
+	}
+	z, err := gzip.NewReader(bufio.NewReader(f))
+	if err != nil {
+		return survey{}, err
+	}
+	return surveyOf(z)
+}
+
+// surveyOf reads a segment to its end. Behind its last record is either a torn
+// tail, which holds no record, or the log was damaged by something else than a
+// crash: that is an error, for to cut there would destroy evidence.
+func surveyOf(r io.Reader) (s survey, err error) {
 	rd := newReader(r)
 	for err == nil {
-		_, err = rd.next()
+		var e Event
+		if e, err = rd.next(); err == nil {
+			s.take(e)
+		}
 	}
+	s.head, s.size = rd.head, rd.good
+	s.tail.Seq = s.head.Seq
 	var damage *DamageError
 	switch {
 	case err == io.EOF:
-		return rd.head, rd.good, Recovery{Seq: rd.head.Seq}, nil
+		return s, nil
 	case !errors.As(err, &damage):
-		return Head{}, 0, rec, err
+		return survey{}, err
 	}
 	found, err := recordBehind(&rd.lines)
 	if err != nil {
-		return Head{}, 0, rec, err
+		return survey{}, err
 	}
 	if found {
-		return Head{}, 0, rec, fmt.Errorf("%w; nothing was cut off, for records would go with it: "+
+		return survey{}, fmt.Errorf("%w; nothing was cut off, for records would go with it: "+
 			"keep this file as evidence by moving it to another directory, and a new log is started", damage)
 	}
-	return rd.head, rd.good, Recovery{Seq: rd.head.Seq, Dropped: rd.lines.end - rd.good, Reason: damage}, nil
+	s.tail.Dropped, s.tail.Reason = rd.lines.end-rd.good, damage
+	return s, nil
+}
+
+// take notes what the next record e says of its segment.
+func (s *survey) take(e Event) {
+	if s.first == 0 {
+		s.first, s.born = e.Seq, e.Time
+	}
+	switch e.Event {
+	case LogDegraded:
+		s.degraded = true
+	case LogRestored:
+		s.degraded = false
+	}
 }
 
 // recordBehind reports whether the last line that l read, or any until the end

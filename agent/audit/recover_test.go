@@ -56,7 +56,7 @@ func TestTornTail(t *testing.T) {
 			if rec.Dropped != int64(len(tt.tail)) || rec.Seq != 3 || (rec.Reason == nil) != (tt.tail == "") {
 				t.Errorf("Recovered = %+v, want %d bytes dropped behind record 3", rec, len(tt.tail))
 			}
-			if seq, err := l.Append(Event{Event: AgentStarted}); seq != 4 || err != nil {
+			if seq, err := add(l, Event{Event: AgentStarted}); seq != 4 || err != nil {
 				t.Fatalf("Append = %d, %v, want 4", seq, err)
 			}
 			if got := readLog(t, dir, 0); len(got) != 4 {
@@ -85,8 +85,8 @@ func TestOnlyGarbage(t *testing.T) {
 		if rec := l.Recovered(); rec.Seq != 0 || rec.Dropped != int64(len(garbage)) {
 			t.Errorf("%q: Recovered = %+v", garbage, rec)
 		}
-		if seq, err := l.Append(Event{Event: AgentStarted}); seq != 1 || err != nil {
-			t.Errorf("%q: Append = %d, %v, want 1", garbage, seq, err)
+		if seq, err := add(l, Event{Event: AgentStarted}); seq != 2 || err != nil {
+			t.Errorf("%q: Append = %d, %v, want 2, behind a header", garbage, seq, err)
 		}
 	}
 }
@@ -191,8 +191,8 @@ func TestMovedAside(t *testing.T) {
 	if err := os.Rename(path, filepath.Join(t.TempDir(), logName)); err != nil {
 		t.Fatal(err)
 	}
-	if seq, err := openLog(t, dir).Append(Event{Event: AgentStarted}); seq != 1 || err != nil {
-		t.Errorf("Append = %d, %v, want 1", seq, err)
+	if seq, err := add(openLog(t, dir), Event{Event: AgentStarted}); seq != 2 || err != nil {
+		t.Errorf("Append = %d, %v, want 2, behind a header", seq, err)
 	}
 }
 
@@ -215,9 +215,9 @@ func TestSurveyStopsAtReadError(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tail := range []string{"", "{", "bad\n", "bad\nbad"} {
-		_, _, rec, err := survey(failing{io.MultiReader(bytes.NewReader(raw), strings.NewReader(tail))})
-		if !errors.Is(err, os.ErrDeadlineExceeded) || rec.Dropped != 0 {
-			t.Errorf("%q: %+v, %v, want the error of the disk", tail, rec, err)
+		s, err := surveyOf(failing{io.MultiReader(bytes.NewReader(raw), strings.NewReader(tail))})
+		if !errors.Is(err, os.ErrDeadlineExceeded) || s.tail.Dropped != 0 {
+			t.Errorf("%q: %+v, %v, want the error of the disk", tail, s, err)
 		}
 	}
 }

@@ -144,7 +144,7 @@ func TestSanitizeBoundsEveryField(t *testing.T) {
 // The JSON contract says array; null would break readers that iterate.
 func TestSanitizeEmptyLists(t *testing.T) {
 	var buf bytes.Buffer
-	if err := encode(&buf, Event{Registry: &Registry{}, Coverage: &Coverage{}}); err != nil {
+	if _, err := encode(&buf, Event{Registry: &Registry{}, Coverage: &Coverage{}}); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{`"names":[]`, `"sources":[]`, `"gaps":[]`, `"notes":[]`} {
@@ -171,7 +171,7 @@ func TestEncodeBoundsTheRecord(t *testing.T) {
 			e := fullEvent(t, strings.Repeat(tt.fill, 100_000), 40)
 			e.Version, e.Seq, e.Prev = Version, 1, firstHead().Hash
 			var buf bytes.Buffer
-			if err := encode(&buf, e); err != nil {
+			if _, err := encode(&buf, e); err != nil {
 				t.Fatal(err)
 			}
 			if buf.Len() > maxRecord || buf.Len() < maxRecord/8 {

@@ -15,7 +15,7 @@ import (
 func TestTail(t *testing.T) {
 	record := func(message string) string {
 		var b bytes.Buffer
-		if err := encode(&b, Event{Version: Version, Seq: 1, Prev: firstHead().Hash, Event: PolicyLoaded, Message: message, Errors: []string{strings.Repeat("e", 4<<10)}}); err != nil {
+		if _, err := encode(&b, Event{Version: Version, Seq: 1, Prev: firstHead().Hash, Event: PolicyLoaded, Message: message, Errors: []string{strings.Repeat("e", 4<<10)}}); err != nil {
 			t.Fatal(err)
 		}
 		return b.String()

@@ -439,10 +439,14 @@ func logged(t *testing.T, e audit.Event) []byte {
 	if _, err := log.Append(e); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := log.Sync(); err != nil {
+		t.Fatal(err)
+	}
 	b, err := os.ReadFile(filepath.Join(dir, "audit.jsonl"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	_, b, _ = bytes.Cut(b, []byte("\n")) // behind the header
 	return b
 }
 

@@ -19,7 +19,7 @@ import (
 // what is told of it on 80 columns.
 func TestJSONOfReplay(t *testing.T) {
 	dir := t.TempDir()
-	log, err := audit.Open(dir, audit.Options{Host: "h", Boot: "b"})
+	log, err := audit.Open(dir, audit.Options{Host: "h", Boot: "b", Now: func() time.Time { return time.Date(2026, 11, 28, 9, 0, 0, 0, time.UTC) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,6 +33,9 @@ func TestJSONOfReplay(t *testing.T) {
 		if _, err := log.Append(e); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if _, err := log.Sync(); err != nil {
+		t.Fatal(err)
 	}
 	parse := func(text string) *policy.Policy {
 		p, err := policy.Parse([]byte(text), "a very long path of a policy/"+strings.Repeat("x", 90))
