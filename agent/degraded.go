@@ -16,11 +16,11 @@ import (
 type Unlogged uint8
 
 const (
-	// Suspend: no audit is made until the log can be written again.
+	// Suspend makes no audit until the log can be written again.
 	Suspend Unlogged = iota
-	// Alert: audits go on, and alerts tell of what the log cannot hold.
+	// Alert goes on with audits, and alerts tell of what the log cannot hold.
 	Alert
-	// Exit: Run ends with the error.
+	// Exit ends Run with the error.
 	Exit
 )
 

@@ -19,7 +19,7 @@ func someMetrics() Metrics {
 		Listeners: map[ListenerKind]int{{"tcp", "allow"}: 12, {"tcp", "alert"}: 1, {"udp", "allow"}: 3},
 		Findings:  map[FindingKind]int{{"hidden-port", "critical"}: 1, {"a\"b\\c\nd", "low"}: 2},
 		Audits:    Durations{}.With(4 * time.Millisecond).With(5 * time.Millisecond).With(time.Minute),
-		Failed:    7, LastAudit: time.UnixMilli(1795903292050), Complete: true, Records: 31,
+		Failed:    7, LastAudit: time.UnixMilli(1795903292050), Complete: true, Records: 31, Unlogged: true, LogLost: 12,
 		Told: 310, Brief: 4, Unsettled: 1, Lost: 2,
 	}
 }
@@ -33,13 +33,13 @@ func TestWriteMetrics(t *testing.T) {
 		lacks   []string // parts of lines
 	}{
 		{"an agent that has not audited yet says nothing of an audit", Metrics{Version: "v1"},
-			[]string{"portaudit_audit_duration_seconds_count 0", "portaudit_audit_failures_total 0", "portaudit_log_records_total 0"},
+			[]string{"portaudit_audit_duration_seconds_count 0", "portaudit_audit_failures_total 0", "portaudit_log_records_total 0", "portaudit_log_writable 1", "portaudit_log_lost_records_total 0"},
 			[]string{"portaudit_audit_last_success", "portaudit_coverage", "portaudit_listeners", "portaudit_findings"}},
 		{"all that there is, in the place of what was there", someMetrics(), []string{
 			`portaudit_listeners{transport="tcp",verdict="alert"} 1`, `portaudit_listeners{transport="tcp",verdict="allow"} 12`,
 			`portaudit_listeners{transport="udp",verdict="allow"} 3`, `portaudit_findings{rule="hidden-port",severity="critical"} 1`,
 			"portaudit_audit_failures_total 7", "portaudit_audit_last_success_timestamp_seconds 1.79590329205e+09",
-			"portaudit_coverage_complete 1", "portaudit_log_records_total 31", "portaudit_changes_told_total 310",
+			"portaudit_coverage_complete 1", "portaudit_log_records_total 31", "portaudit_log_writable 0", "portaudit_log_lost_records_total 12", "portaudit_changes_told_total 310",
 			"portaudit_changes_brief_total 4", "portaudit_changes_unsettled_total 1", "portaudit_changes_lost_total 2",
 		}, []string{"portaudit_log_records_total 0"}},
 		{"buckets hold all that took less, and the last one all", someMetrics(), []string{
