@@ -107,7 +107,9 @@ func TestTidyRemoves(t *testing.T) {
 		want   uint64 // the last record that is removed
 	}{
 		{"nothing is bounded", func(func(int) int64) Retention { return Retention{} }, 0},
-		{"all fits", func(size func(int) int64) Retention { return Retention{Size: size(0), Count: 5, Age: now.Sub(testTime)} }, 0},
+		{"all fits", func(size func(int) int64) Retention {
+			return Retention{Size: size(0), Count: 5, Age: now.Sub(testTime)}
+		}, 0},
 		{"too many", func(func(int) int64) Retention { return Retention{Count: 3} }, 20},
 		{"a byte too much", func(size func(int) int64) Retention { return Retention{Size: size(0) - 1} }, 10},
 		{"a byte more than two too much", func(size func(int) int64) Retention { return Retention{Size: size(2) - 1} }, 30},
