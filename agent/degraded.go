@@ -72,6 +72,9 @@ func (l *loop) syncDue() <-chan time.Time {
 
 // took takes over what the log acknowledged, and why it did not more.
 func (l *loop) took(acknowledged []audit.Event, err error) error {
+	for _, e := range acknowledged {
+		l.state.account(e)
+	}
 	l.state.Seq = l.Log.Seq()
 	l.alert(l.ahead.news(acknowledged)...)
 	switch {

@@ -42,6 +42,9 @@ type state struct {
 	Tally    Tally               `json:"changes"`
 	Began    time.Time           `json:"began,omitzero"` // when the host was first audited
 	Policy   string              `json:"policy"`         // SHA-256 of the one that the listeners were decided by
+	// Self is what the log says of the agent itself; nil in a state of an older
+	// version.
+	Self *self `json:"agent,omitempty"`
 }
 
 // readState reads what was remembered; nothing if there is no file yet.
@@ -107,6 +110,8 @@ func parseState(r io.Reader) (state, error) {
 			return d.Decode(&s.Suspects)
 		case "standing":
 			return d.Decode(&s.Standing)
+		case "agent":
+			return d.Decode(&s.Self)
 		case "listeners":
 			s.Tracks = map[string]track{}
 			return eachMember(d, func(id string) error {
@@ -189,6 +194,20 @@ func (s state) save(dir string) error {
 	return audit.WriteFileBy(filepath.Join(dir, stateFile), 0o600, s.write)
 }
 
+// account brings what is said of the agent up to a record. Where nothing was known,
+// of a state that an older version left, the whole log is asked until the agent
+// starts again and says all of it.
+func (s *state) account(e audit.Event) {
+	switch {
+	case s.Self != nil:
+		now := s.Self.after(e)
+		s.Self = &now
+	case s.Seq == 0 || e.Event == audit.AgentStarted:
+		now := self{}.after(e)
+		s.Self = &now
+	}
+}
+
 // recall returns what was said before: the state on disk, and what the log in
 // dir has beyond it. A state that cannot be read is made anew from the log
 // alone, and reported as an error beside it.
@@ -205,6 +224,7 @@ func recall(stateDir, logDir string) (state, error) {
 			s.Began = e.Time
 		}
 		s.Tracks = replay(s.Tracks, e)
+		s.account(e)
 		s.Seq = e.Seq
 		switch {
 		case ofCrossCheck(e):

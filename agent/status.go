@@ -37,76 +37,101 @@ type Status struct {
 	Problems []string
 }
 
-// ReadStatus reads the whole log in logDir, checking its chain, and the state
-// in stateDir. What does not exist leaves its part of the status unknown; what
-// is there and cannot be read is among the problems, but for a missing right,
-// which is an error for errors.Is(err, fs.ErrPermission).
+// ReadStatus reads the state in stateDir, and of the log in logDir what the state
+// does not account for: all of it if there is no state. What does not exist leaves
+// its part of the status unknown; what is there and cannot be read is among the
+// problems, but for a missing right, which is an error for
+// errors.Is(err, fs.ErrPermission).
 func ReadStatus(logDir, stateDir string) (Status, error) {
 	var s Status
-	err := s.readLog(logDir)
-	if err == nil {
-		err = s.readState(stateDir)
+	left, problem := readState(stateDir)
+	if errors.Is(problem, fs.ErrPermission) {
+		return s, problem
 	}
-	return s, err
+	if err := s.readLog(logDir, left); err != nil {
+		return s, err
+	}
+	if problem != nil {
+		s.Problems = append(s.Problems, audit.Visible(fmt.Sprintf("the state cannot be read: %v", problem)))
+		return s, nil
+	}
+	if info, err := os.Stat(filepath.Join(stateDir, stateFile)); err == nil {
+		s.LastAudit = lastAudit(info.ModTime(), time.Now())
+	}
+	s.count(left)
+	return s, nil
 }
 
-func (s *Status) readLog(dir string) error {
-	refused := "" // what was said of a policy that was not mended since
-	defer func() {
-		if refused != "" {
-			s.Problems = append(s.Problems, refused)
+// readLog reads what the log has from the last record on that the state accounts
+// for. If it is not there, the state is another log's, and all is read.
+func (s *Status) readLog(dir string, left state) error {
+	if left.Self != nil && left.Seq > 0 {
+		now := Status{}
+		if err := now.read(dir, left.Seq-1, *left.Self); err != nil {
+			return err
 		}
-	}()
-	for e, err := range audit.ReadFrom(dir, 0) {
-		switch {
-		case errors.Is(err, fs.ErrNotExist), errors.Is(err, io.ErrUnexpectedEOF): // none yet; a record that is being written
+		if now.Records > 0 {
+			*s = now
 			return nil
+		}
+	}
+	return s.read(dir, 0, self{})
+}
+
+// read brings the status up to the end of the log, from what is known after some
+// records.
+func (s *Status) read(dir string, after uint64, known self) error {
+	for e, err := range audit.Records(dir, audit.Range{After: after}) {
+		switch {
 		case errors.Is(err, fs.ErrPermission):
 			return err
-		case err != nil:
+		case err == nil:
+			s.Records, s.Recorded = e.Seq, e.Time
+			known = known.after(e)
+		// There is none yet, or a record is being written.
+		case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, io.ErrUnexpectedEOF):
 			s.Problems = append(s.Problems, audit.Visible(err.Error()))
-			return nil
 		}
-		s.take(e)
-		switch e.Event {
-		case audit.PolicyRejected:
-			refused = audit.Visible(strings.Join(append([]string{e.Message}, e.Errors...), "; "))
-		case audit.PolicyLoaded:
-			refused = ""
-		}
+	}
+	s.Version, s.Started, s.Stopped, s.Policy, s.Failure = known.Version, known.Started, known.Stopped, known.Policy, known.Failure
+	if known.Refused != "" {
+		s.Problems = append(s.Problems, known.Refused)
 	}
 	return nil
 }
 
-// take brings the status up to a record.
-func (s *Status) take(e audit.Event) {
-	s.Records, s.Recorded = e.Seq, e.Time
+// self is what the records of a log say of the agent itself. The state keeps it,
+// so that who asks for the status need not read the log.
+type self struct {
+	Version string        `json:"program"`
+	Started time.Time     `json:"started,omitzero"`
+	Stopped bool          `json:"stopped,omitempty"`
+	Policy  *audit.Policy `json:"policy,omitempty"`
+	Refused string        `json:"refused,omitempty"` // what was said of a policy that was not mended since
+	Failure string        `json:"failure,omitempty"` // of the last audit
+}
+
+// after returns what is known after a record more, which may be known already.
+func (s self) after(e audit.Event) self {
 	switch e.Event {
 	case audit.AgentStarted:
-		s.Version, s.Started, s.Stopped, s.Policy, s.Failure = e.Program, e.Time, false, e.Policy, ""
+		return self{Version: e.Program, Started: e.Time, Policy: e.Policy, Refused: s.Refused}
 	case audit.AgentStopped:
 		s.Stopped = true
 	case audit.PolicyLoaded:
-		s.Policy = e.Policy
+		s.Policy, s.Refused = e.Policy, ""
+	case audit.PolicyRejected:
+		s.Refused = audit.Visible(strings.Join(append([]string{e.Message}, e.Errors...), "; "))
 	case audit.AuditFailed:
 		s.Failure = e.Message
 	case audit.CoverageChanged, audit.ListenerOpened, audit.ListenerChanged, audit.ListenerClosed:
 		s.Failure = "" // only an audit that worked makes these, and the first one after a failure makes one
 	}
+	return s
 }
 
-func (s *Status) readState(dir string) error {
-	state, err := readState(dir)
-	switch {
-	case errors.Is(err, fs.ErrPermission):
-		return err
-	case err != nil:
-		s.Problems = append(s.Problems, audit.Visible(fmt.Sprintf("the state cannot be read: %v", err)))
-		return nil
-	}
-	if info, err := os.Stat(filepath.Join(dir, stateFile)); err == nil {
-		s.LastAudit = lastAudit(info.ModTime(), time.Now())
-	}
+// count takes over what the state says of listeners.
+func (s *Status) count(state state) {
 	s.Coverage, s.Changes = state.Coverage, state.Tally
 	s.Findings = len(state.Suspects)
 	for _, h := range state.Standing {
@@ -120,5 +145,4 @@ func (s *Status) readState(dir string) error {
 		}
 		s.Findings += len(t.Raised)
 	}
-	return nil
 }

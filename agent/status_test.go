@@ -142,3 +142,72 @@ func TestReadStatusOfNothing(t *testing.T) {
 		t.Errorf("%+v, %v, want nothing", got, err)
 	}
 }
+
+// TestReadStatusBehindState holds that the state and the records behind it say what
+// the whole log does, and that the whole log is asked only where the state is of
+// another one.
+func TestReadStatusBehindState(t *testing.T) {
+	events := []audit.Event{
+		{Event: audit.AgentStarted, Program: "v1", Policy: &audit.Policy{Source: "a"}},
+		{Event: audit.PolicyLoaded, Policy: &audit.Policy{Source: "b"}},
+		{Event: audit.AuditFailed, Message: "no"},
+		{Event: audit.PolicyRejected, Message: "m", Errors: []string{"p:1:1: x"}},
+		{Event: audit.ListenerOpened, Listener: "l"},
+		{Event: audit.AgentStopped, Program: "v1"},
+		{Event: audit.AgentStarted, Program: "v2", Policy: &audit.Policy{Source: "c"}},
+	}
+	dir := t.TempDir()
+	log, err := audit.Open(dir, audit.Options{Host: "h", Boot: "b"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := log.Append(events...); err != nil {
+		t.Fatal(err)
+	}
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	want, err := ReadStatus(dir, t.TempDir())
+	if err != nil || want.Version != "v2" || len(want.Problems) != 1 {
+		t.Fatalf("%+v, %v", want, err)
+	}
+	// Who reads the first record sees that it is changed.
+	path := filepath.Join(dir, "audit.jsonl")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(strings.Replace(string(b), `"program":"v1"`, `"program":"v0"`, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := state{Version: stateVersion}
+	for i, e := range events {
+		e.Seq, e.Time = uint64(i+1), want.Started
+		s.account(e)
+		s.Seq = e.Seq
+		if i == 0 {
+			continue // reading on from it sees the change
+		}
+		stateDir := t.TempDir()
+		if err := s.save(stateDir); err != nil {
+			t.Fatal(err)
+		}
+		got, err := ReadStatus(dir, stateDir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Status{}, "LastAudit")); diff != "" {
+			t.Errorf("from record %d on: want (-), got (+):\n%s", s.Seq, diff)
+		}
+	}
+	for _, other := range []state{{Version: stateVersion, Seq: 100, Self: s.Self}, {Version: stateVersion, Seq: 5}} {
+		stateDir := t.TempDir()
+		if err := other.save(stateDir); err != nil {
+			t.Fatal(err)
+		}
+		got, err := ReadStatus(dir, stateDir)
+		if err != nil || len(got.Problems) != 1 || !strings.Contains(got.Problems[0], "record 1: its hash") {
+			t.Errorf("with a state of record %d of another log, or of an older version: %+v, %v", other.Seq, got, err)
+		}
+	}
+}

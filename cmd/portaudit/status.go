@@ -20,8 +20,9 @@ func newStatus(s *settings) *cobra.Command {
 		Short: "Say whether the daemon works, since when, and what it cannot see",
 		Long: `Status tells whether "portaudit run" works on this host, since when, under
 which policy, when it audited last, how it finds sockets and their owners, and
-what it cannot see. It reads the log and the state of the daemon, and checks
-the chain of the log. It changes nothing.
+what it cannot see. It reads the state of the daemon, and of the log what is
+behind it, so that it answers at once however large the log is; "portaudit log
+verify" checks the log. It changes nothing.
 
 Exit codes: 0 the daemon works and sees everything, 1 it does not work or that
 cannot be told, 2 wrong call, 3 it works, but something is wrong: it does not
