@@ -65,7 +65,7 @@ func scanPrefix(line []byte) (p prefix, ok bool) {
 	s.expect(`,"seq":`)
 	p.seq = s.number()
 	s.expect(`,"time":"`)
-	at := s.text()
+	at := s.quoted()
 	s.expect(`,"event":"`)
 	p.kind = kindOf(s.text())
 	s.expect(`,"host":"`)
@@ -73,7 +73,7 @@ func scanPrefix(line []byte) (p prefix, ok bool) {
 	s.expect(`,"boot":"`)
 	s.text()
 	s.expect(`,"prev":"`)
-	prev := s.text()
+	prev := s.quoted()
 	if !s.ok || schema < 1 || schema > math.MaxInt32 || p.seq < 1 || len(prev) != hex.EncodedLen(len(p.prev)) {
 		return prefix{}, false
 	}
@@ -114,21 +114,21 @@ func (s *scanner) number() (n uint64) {
 	return n
 }
 
-// text takes a string without escapes, whose first quote is taken.
+// text takes a string without escapes, whose first quote is taken. Of what JSON
+// forbids in a string it sees no control character: who decodes the line does.
 func (s *scanner) text() []byte {
+	text := s.quoted()
+	s.ok = s.ok && bytes.IndexByte(text, '\\') < 0 && utf8.Valid(text)
+	return text
+}
+
+// quoted takes what is before the next quote, and that.
+func (s *scanner) quoted() []byte {
 	i := bytes.IndexByte(s.rest, '"')
 	if s.ok = s.ok && i >= 0; !s.ok {
 		return nil
 	}
-	text, ascii := s.rest[:i], true
-	for _, c := range text {
-		if c < ' ' || c == '\\' {
-			s.ok = false
-			return nil
-		}
-		ascii = ascii && c < utf8.RuneSelf
-	}
-	s.ok = ascii || utf8.Valid(text)
+	text := s.rest[:i]
 	s.rest = s.rest[i+1:]
 	return text
 }
