@@ -74,6 +74,9 @@ func (l *loop) syncDue() <-chan time.Time {
 func (l *loop) took(acknowledged []audit.Event, err error) error {
 	for _, e := range acknowledged {
 		l.state.account(e)
+		if e.Event == audit.LogSegment && l.Rotated != nil {
+			l.Rotated()
+		}
 	}
 	l.state.Seq = l.Log.Seq()
 	l.alert(l.ahead.news(acknowledged)...)
@@ -150,6 +153,10 @@ func (l *loop) pause(ctx context.Context, tell <-chan time.Time) (stop bool, err
 			return true, nil
 		case <-tell:
 			l.tell()
+		case n := <-l.Notes:
+			if err := l.note(n); err != nil {
+				return false, err
+			}
 		case <-l.syncDue():
 			if err := l.sync(); err != nil {
 				return false, err

@@ -17,7 +17,7 @@ import (
 )
 
 // Options is what the loop works with. All but Realtime, CrossCheck, Reload,
-// LoadPolicy, PolicyChanged, Alerts and Metrics are required.
+// LoadPolicy, PolicyChanged, Alerts, Notes, Rotated and Metrics are required.
 type Options struct {
 	List    func(context.Context) (listen.Snapshot, error) // listen.List
 	Catalog *registry.Catalog
@@ -37,6 +37,12 @@ type Options struct {
 	Alerts   []Output
 	Logger   *slog.Logger
 	Unlogged Unlogged // what to do while Log cannot be written
+
+	// Notes are records that others have for the log.
+	Notes <-chan Note
+	// Rotated is called when the log has begun a new file. It must not wait for
+	// anything.
+	Rotated func()
 
 	// Metrics takes the metrics after each audit that something was recorded
 	// before or by, and each minute. It must not wait for anything.
@@ -167,6 +173,10 @@ func (l *loop) wait(ctx context.Context, c clocks) (step, error) {
 				continue
 			}
 			if changed, err := l.reload(false); changed || err != nil {
+				return auditNow, err
+			}
+		case n := <-l.Notes:
+			if err := l.note(n); err != nil {
 				return auditNow, err
 			}
 		case <-c.audit:

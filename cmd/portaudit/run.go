@@ -166,6 +166,9 @@ func run(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 		Version: version(), PID: os.Getpid(),
 	}
 	o = asked(o, s, files, sockets)
+	var untidy func()
+	o.Notes, o.Rotated, untidy = tidy(ctx, s.logDir, s.log.keep, logger)
+	defer untidy()
 	if s.metrics != "" {
 		var stop func()
 		o.Metrics, stop = publish(func(m alert.Metrics) error { return alert.WriteMetrics(s.metrics, m) }, logger)
