@@ -12,8 +12,8 @@ import (
 )
 
 // compress compresses the closed segments of the log in dir that are not, the
-// oldest first.
-func compress(ctx context.Context, dir string) error {
+// oldest first, and calls do behind each.
+func compress(ctx context.Context, dir string, do func()) error {
 	s, err := look(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -26,9 +26,11 @@ func compress(ctx context.Context, dir string) error {
 		if c.packed || ctx.Err() != nil {
 			continue
 		}
-		if e := pack(ctx, dir, c.first, s.bound(i)); e != nil && ctx.Err() == nil {
+		e := pack(ctx, dir, c.first, s.bound(i))
+		if e != nil && ctx.Err() == nil && !errors.Is(e, fs.ErrNotExist) { // do may have removed it
 			err = errors.Join(err, fmt.Errorf("compress %s: %w", c.name(), e))
 		}
+		do()
 	}
 	return err
 }

@@ -117,7 +117,7 @@ func TestTailFollows(t *testing.T) {
 					}
 				}
 			case 2:
-				if err := compress(t.Context(), dir); err != nil {
+				if err := compress(t.Context(), dir, func() {}); err != nil {
 					t.Fatal(err)
 				}
 			default:

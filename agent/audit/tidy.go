@@ -30,11 +30,17 @@ type Retention struct {
 // to compress in, removing makes some. A segment that cannot be read as it was
 // written stays as it is, as evidence, until it is too old or too much.
 func Tidy(ctx context.Context, dir string, keep Retention, record func(Event) error) error {
-	err := errors.Join(sweep(dir), compress(ctx, dir))
-	if ctx.Err() == nil {
-		err = errors.Join(err, prune(dir, keep, time.Now(), record))
+	var pruned error
+	remove := func() {
+		if pruned == nil && ctx.Err() == nil {
+			pruned = prune(dir, keep, time.Now(), record)
+		}
 	}
-	if err != nil {
+	// Behind each file, for while records come in faster than they are compressed
+	// the limits hold too.
+	err := errors.Join(sweep(dir), compress(ctx, dir, remove))
+	remove()
+	if err = errors.Join(err, pruned); err != nil {
 		return fmt.Errorf("tidy the audit log %s: %w", dir, err)
 	}
 	return nil

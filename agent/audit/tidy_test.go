@@ -126,7 +126,7 @@ func TestTidyRemoves(t *testing.T) {
 				put(t, dir, piece{first: uint64(10*i + 1), packed: i < 4, lines: all[10*i : 10*i+10]})
 			}
 			put(t, dir, piece{lines: all[50:]})
-			if err := compress(t.Context(), dir); err != nil {
+			if err := compress(t.Context(), dir, func() {}); err != nil {
 				t.Fatal(err)
 			}
 			files := names(t, dir)
@@ -279,7 +279,8 @@ func TestLinesMeanwhile(t *testing.T) {
 			}
 			before := last
 			first, end := readThrough(t, dir)
-			if last = end; first != 1 && keep.Count == 0 || end < before {
+			// What was removed meanwhile may have been all that there was when this began.
+			if last = end; keep.Count == 0 && (first != 1 || end < before) {
 				t.Fatalf("records %d to %d are read, after %d", first, end, before)
 			}
 		}
