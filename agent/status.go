@@ -81,17 +81,23 @@ func (s *Status) readLog(dir string, left state) error {
 // read brings the status up to the end of the log, from what is known after some
 // records.
 func (s *Status) read(dir string, after uint64, known self) error {
-	for e, err := range audit.Records(dir, audit.Range{After: after}) {
-		switch {
-		case errors.Is(err, fs.ErrPermission):
-			return err
-		case err == nil:
-			s.Records, s.Recorded = e.Seq, e.Time
-			known = known.after(e)
-		// There is none yet, or a record is being written.
-		case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, io.ErrUnexpectedEOF):
-			s.Problems = append(s.Problems, audit.Visible(err.Error()))
+	for l, err := range audit.Lines(dir, audit.Range{After: after}) {
+		var e audit.Event
+		if err == nil {
+			e, err = ofAgent(l)
 		}
+		if errors.Is(err, fs.ErrPermission) {
+			return err
+		}
+		if err != nil {
+			// There may be none yet, or a record is being written.
+			if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, io.ErrUnexpectedEOF) {
+				s.Problems = append(s.Problems, audit.Visible(err.Error()))
+			}
+			break
+		}
+		s.Records, s.Recorded = l.Seq, l.Time
+		known = known.after(e)
 	}
 	s.Version, s.Started, s.Stopped, s.Policy, s.Failure = known.Version, known.Started, known.Stopped, known.Policy, known.Failure
 	if known.Refused != "" {
@@ -109,6 +115,16 @@ type self struct {
 	Policy  *audit.Policy `json:"policy,omitempty"`
 	Refused string        `json:"refused,omitempty"` // what was said of a policy that was not mended since
 	Failure string        `json:"failure,omitempty"` // of the last audit
+}
+
+// ofAgent decodes a record if self has something of it. Of most, that they are there
+// is enough.
+func ofAgent(l audit.Line) (audit.Event, error) {
+	switch l.Kind {
+	case audit.AgentStarted, audit.PolicyLoaded, audit.PolicyRejected, audit.AuditFailed:
+		return l.Event()
+	}
+	return audit.Event{Event: l.Kind}, nil
 }
 
 // after returns what is known after a record more, which may be known already.

@@ -18,7 +18,9 @@
 //
 // When the file is too large or too old it is renamed, by the number of its first
 // record, and a new one of its name begins with the record log.segment: docs/log.md
-// tells of this, and of what is done when the log cannot be written.
+// tells of this, and of what is done when the log cannot be written. Tidy compresses
+// those that were closed (block.go) and removes the oldest. Lines and Tail read all of
+// them as one log.
 //
 // Readers ignore fields that they do not know. A record whose schema is higher
 // than Version is refused, never cut off.

@@ -55,8 +55,9 @@ func newMill(t testing.TB, start time.Time, step time.Duration) *mill {
 	return m
 }
 
-// next returns the next line, with its newline, good until the next.
-func (m *mill) next() []byte {
+// next returns the next line, with its newline, good until the next. begins says
+// that it begins a segment.
+func (m *mill) next(begins bool) []byte {
 	m.seq++
 	m.at = m.at.Add(m.step)
 	program := m.random.IntN(500) // the hash of a program tells which
@@ -68,6 +69,9 @@ func (m *mill) next() []byte {
 	b = fmt.Appendf(append(b, m.parts[4]...), "%d", 300+m.random.IntN(4000000))
 	b = fmt.Appendf(append(b, m.parts[5]...), "%064x", uint64(program)*0x9e3779b97f4a7c15)
 	b = append(b, m.parts[6]...)
+	if begins {
+		b = bytes.Replace(b, []byte(ListenerOpened), []byte(LogSegment), 1)
+	}
 	m.prev, m.line = lineSum(b[:len(b)-1]), b
 	return b
 }
@@ -88,8 +92,8 @@ func (m *mill) log(t testing.TB, dir string, size, segmentSize int64) uint64 {
 			t.Fatal(err)
 		}
 		w := blockWriter{w: f}
-		for part > 0 {
-			line := m.next()
+		for begins := true; part > 0; begins = false {
+			line := m.next(begins)
 			part -= int64(len(line))
 			if size == 0 {
 				// As much at once as a block, for speed: it is one file for who reads it.
@@ -240,7 +244,7 @@ func BenchmarkPack(b *testing.B) {
 	m := newMill(b, testTime, time.Second)
 	var lines [][]byte
 	for n := 0; n < size; {
-		line := bytes.Clone(m.next())
+		line := bytes.Clone(m.next(false))
 		lines, n = append(lines, line[:len(line)-1]), n+len(line)
 	}
 	var out bytes.Buffer

@@ -27,7 +27,7 @@ verify" checks the log. It changes nothing.
 Exit codes: 0 the daemon works and sees everything, 1 it does not work or that
 cannot be told, 2 wrong call, 3 it works, but something is wrong: it does not
 see everything, its last audit failed, it refused a new policy and goes on
-with the old one, or its log or state is damaged.`,
+with the old one, or its state, or what was read of its log, is damaged.`,
 		Example: `  sudo portaudit status
   sudo portaudit status --json | jq .coverage.gaps
   portaudit status --log-dir ./log --state-dir ./state`,
