@@ -88,7 +88,6 @@ func TestRunOnFullDisk(t *testing.T) {
 				began := time.Now()
 				var audits, early int // in the time in which the disk is full
 				told := map[string]int{}
-				var saved []byte
 				h := &host{snapshot: listening(8080)}
 				second := func() int { return int(time.Since(began) / time.Second) }
 				options := func(o *Options) {
@@ -120,8 +119,9 @@ func TestRunOnFullDisk(t *testing.T) {
 					}
 					return b
 				}
-				time.AfterFunc(20*time.Second, func() { saved = state() })
-				time.AfterFunc(29500*time.Millisecond, func() {
+				time.AfterFunc(20*time.Second, func() {
+					saved := state()
+					time.Sleep(9500 * time.Millisecond)
 					if !slices.Equal(saved, state()) {
 						t.Error("the state was saved, and the log did not hold what it tells")
 					}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/portaudit/portaudit/agent/audit"
 )
@@ -16,24 +17,23 @@ func TestAhead(t *testing.T) {
 		given  string // events of the loop
 		done   string // acknowledged; - is of the log itself
 		fails  bool
-		lost   uint64 // in all
 		news   string
 		told   string
 	}{
-		{"in health, as it is acknowledged", "ab", "ab", false, 0, "ab", ""},
-		{"what the log says of itself is told as well", "", "-", false, 0, "-", ""},
-		{"some wait for a sync", "cd", "", false, 0, "", ""},
-		{"with others behind them", "e", "cde", false, 0, "cde", ""},
-		{"the log fails: what it has is acknowledged, the rest is told", "fgh", "f-", true, 0, "f-", "gh"},
-		{"all is told", "i", "", true, 0, "", "i"},
-		{"of three there is room for one", "jkl", "", true, 2, "", "jkl"},
-		{"two of those that wait are written", "", "gh", true, 2, "", ""},
-		{"so there is room for more", "m", "", true, 2, "", "m"},
-		{"the log works again, with all that waited", "", "ijm-", false, 2, "-", ""},
-		{"and so do alerts", "no", "no", false, 2, "no", ""},
-		{"it fails again, and one is lost", "p", "-", true, 3, "-", "p"},
-		{"and ends", "", "-", false, 3, "-", ""},
-		{"as before", "q", "q", false, 3, "q", ""},
+		{"in health, as it is acknowledged", "ab", "ab", false, "ab", ""},
+		{"what the log says of itself is told as well", "", "-", false, "-", ""},
+		{"some wait for a sync", "cd", "", false, "", ""},
+		{"with others behind them", "e", "cde", false, "cde", ""},
+		{"the log fails: what it has is acknowledged, the rest is told", "fgh", "f-", true, "f-", "gh"},
+		{"all is told", "i", "", true, "", "i"},
+		{"of three there is room for one, the others are lost", "jkl", "", true, "", "jkl"},
+		{"two of those that wait are written", "", "gh", true, "", ""},
+		{"so there is room for more", "m", "", true, "", "m"},
+		{"the log works again, with all that waited", "", "ijm-", false, "-", ""},
+		{"and so do alerts", "no", "no", false, "no", ""},
+		{"it fails again, and one is lost", "p", "-", true, "-", "p"},
+		{"and ends", "", "-", false, "-", ""},
+		{"as before", "q", "q", false, "q", ""},
 	}
 	var a ahead
 	events := func(text string) (all []audit.Event) {
@@ -42,7 +42,7 @@ func TestAhead(t *testing.T) {
 			if r == '-' {
 				kind = audit.LogDegraded
 			}
-			all = append(all, audit.Event{Event: kind, ID: string(r)})
+			all = append(all, audit.Event{Event: kind, ID: string(r), Time: time.Unix(int64(r), 0)})
 		}
 		return all
 	}
@@ -57,7 +57,10 @@ func TestAhead(t *testing.T) {
 		a.open = append(a.open, events(s.given)...)
 		news, told := ids(a.news(events(s.done))), ""
 		if s.fails {
-			told = ids(a.tell(s.lost))
+			told = ids(a.tell())
+		}
+		if !s.fails && s.done != "" {
+			a.told = nil // as took does
 		}
 		if news != s.news || told != s.told {
 			t.Errorf("%s: news %q and told ahead %q, want %q and %q", s.reason, news, told, s.news, s.told)

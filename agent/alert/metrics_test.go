@@ -116,7 +116,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 	}
 	const written = `(?m)^# TYPE (\S+) (\S+)$`
 	want := types(read(t, path), written)
-	if len(want) != 12 {
+	if len(want) != 14 {
 		t.Errorf("%d metrics: %q", len(want), want)
 	}
 	if got := types(page, "(?m)^\\| `(portaudit_\\w+)[^`]*` \\| (\\w+) \\|"); !slices.Equal(got, want) {
