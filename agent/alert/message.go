@@ -44,6 +44,7 @@ type Summary struct {
 	First    time.Time         `json:"first"`
 	Last     time.Time         `json:"last"`
 	Sample   string            `json:"sample"` // the message of the last
+	Host     string            `json:"host"`
 }
 
 // Sender delivers messages to one receiver. A Sender is used by one goroutine.
