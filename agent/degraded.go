@@ -126,12 +126,8 @@ func ofLog(e audit.Event) bool {
 
 // alert hands events on.
 func (l *loop) alert(events ...audit.Event) {
-	for _, e := range events {
-		for _, output := range l.Alerts {
-			if err := output(e); err != nil {
-				l.Logger.Warn("alert not delivered", "event", e.Event, "error", err)
-			}
-		}
+	if l.Alerts != nil {
+		l.Alerts(events...)
 	}
 }
 

@@ -34,9 +34,13 @@ type Options struct {
 	Log      *audit.Log
 	LogDir   string // of Log, to read back what was said before
 	StateDir string
-	Alerts   []Output
 	Logger   *slog.Logger
 	Unlogged Unlogged // what to do while Log cannot be written
+
+	// Alerts takes what the log has acknowledged; Seq is 0 in an event that it cannot
+	// hold at present. It must not wait for anything,
+	// and nobody changes the events after.
+	Alerts func(...audit.Event)
 
 	// Metrics takes the metrics after each audit that something was recorded
 	// before or by, and each minute. It must not wait for anything.
@@ -55,10 +59,6 @@ type Options struct {
 	Version  string // of this program
 	PID      int
 }
-
-// Output takes each event that is worth an alert, after the log has it. Seq is 0 in
-// one that the log cannot hold at present.
-type Output func(audit.Event) error
 
 // Run audits the host until ctx is done, which is no error. It starts no
 // goroutine. An audit that fails is recorded and tried again; an error means

@@ -23,6 +23,8 @@ type Metrics struct {
 	Complete  bool      // whether that one could see everything
 	Records   uint64    // of the log
 
+	Outputs map[string]OutputCounts // of alerts, by name
+
 	// What became of changes that were told of between audits, since the state was
 	// begun: agent.Tally says what each is.
 	Told, Brief, Unsettled, Lost uint64
@@ -105,6 +107,7 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 		to <- metric(prometheus.NewDesc(name, help, nil, nil), kind, value)
 	}
 	c.collectKinds(to)
+	c.collectOutputs(to)
 	to <- c.durations()
 	send(prometheus.CounterValue, "portaudit_audit_failures_total", "Audits that could not be made, since the agent started.", float64(m.Failed))
 	if !m.LastAudit.IsZero() {
@@ -116,6 +119,21 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	send(prometheus.CounterValue, "portaudit_changes_brief_total", "Sockets that opened and closed between two audits.", float64(m.Brief))
 	send(prometheus.CounterValue, "portaudit_changes_unsettled_total", "Sockets that opened, as was told, and that the audit after did not see.", float64(m.Unsettled))
 	send(prometheus.CounterValue, "portaudit_changes_lost_total", "Changes that were lost before they could be read.", float64(m.Lost))
+}
+
+// collectOutputs sends what became of alerts.
+func (c collector) collectOutputs(to chan<- prometheus.Metric) {
+	labels := []string{"output"}
+	delivered := prometheus.NewDesc("portaudit_output_messages_delivered_total", "Alerts, records and summaries that an output delivered, since the agent started.", labels, nil)
+	failures := prometheus.NewDesc("portaudit_output_failures_total", "Tries of an output to deliver that failed, since the agent started.", labels, nil)
+	dropped := prometheus.NewDesc("portaudit_output_records_dropped_total", "Records that an output did not deliver because they were refused or gone, since the agent started.", labels, nil)
+	behind := prometheus.NewDesc("portaudit_output_behind_records", "Records that wait for an output.", labels, nil)
+	for name, n := range c.m.Outputs {
+		to <- metric(delivered, prometheus.CounterValue, float64(n.Delivered), name)
+		to <- metric(failures, prometheus.CounterValue, float64(n.Failures), name)
+		to <- metric(dropped, prometheus.CounterValue, float64(n.Dropped), name)
+		to <- metric(behind, prometheus.GaugeValue, float64(n.Behind), name)
+	}
 }
 
 // collectKinds sends what has labels.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -50,7 +51,14 @@ func parseConfig(b []byte, name string) (settings, error) {
 	seen := map[string]bool{}
 	for i := 0; i+1 < len(root.Content); i += 2 {
 		key, value := root.Content[i], root.Content[i+1]
-		err := s.set(key.Value, value)
+		var err error
+		if key.Value == outputsKey {
+			var wrong []error
+			s.outputs, wrong = parseOutputs(value, name)
+			problems = append(problems, wrong...)
+		} else {
+			err = s.set(key.Value, value)
+		}
 		if seen[key.Value] {
 			err = fmt.Errorf("%q is given twice", key.Value)
 		}
@@ -105,9 +113,12 @@ func (s *settings) set(key string, value *yaml.Node) error {
 	case "policy_watch":
 		return setBool(&s.policyWatch, key, value)
 	default:
-		return fmt.Errorf("unknown key %q: known are %s", key, strings.Join(configKeys(), ", "))
+		return fmt.Errorf("unknown key %q: known are %s", key, strings.Join(slices.Sorted(slices.Values(append(configKeys(), outputsKey))), ", "))
 	}
 }
+
+// outputsKey is the one key that no flag has: it is a list.
+const outputsKey = "outputs"
 
 // configKeys are the keys of the configuration file. Each has a flag of the same
 // name, with - for _.

@@ -60,6 +60,9 @@ Prometheus, after each audit that changed something and each minute.`,
 			if err := distrustNames(resolved); err != nil {
 				return usage(err)
 			}
+			if err := checkOutputs(resolved); err != nil {
+				return usage(fmt.Errorf("configuration: %w", err))
+			}
 			return run(c.Context(), resolved, newLogger(verbose))
 		},
 	}
@@ -154,19 +157,28 @@ func run(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 	if err := relinquish(s); err != nil {
 		logger.Info(err.Error()) // no less is seen with them
 	}
+	feed := alert.NewFeed(s.logDir, log.Seq())
+	outputs, endOutputs, err := startOutputs(s, feed, logger)
+	if err != nil {
+		return failure(err)
+	}
+	defer endOutputs()
 	logger.Info("auditing", "interval", s.interval, "policy", p.Source, "log", s.logDir, "state", s.stateDir)
 	o := agent.Options{
 		List: sockets.List, Catalog: catalog, Policy: p,
 		Reload: reload, LoadPolicy: files.load,
 		Realtime: realtime, Log: log, LogDir: s.logDir, StateDir: s.stateDir,
-		Alerts: []agent.Output{alert.Lines(os.Stderr)}, Logger: logger,
+		Alerts: feed.Put, Logger: logger,
 		Interval: s.interval, Limits: agent.Limits{Confirm: s.confirm, Gone: s.gone},
 		Version: version(), PID: os.Getpid(),
 	}
 	o = asked(o, s, files, sockets)
 	if s.metrics != "" {
 		var stop func()
-		o.Metrics, stop = publish(func(m alert.Metrics) error { return alert.WriteMetrics(s.metrics, m) }, logger)
+		o.Metrics, stop = publish(func(m alert.Metrics) error {
+			m.Outputs = outputs.counts()
+			return alert.WriteMetrics(s.metrics, m)
+		}, logger)
 		defer stop()
 	}
 	return failure(agent.Run(ctx, o))
