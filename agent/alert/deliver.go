@@ -51,16 +51,6 @@ func Severities() []string { return []string{"low", "medium", "high", "critical"
 // severityRank orders severities; one that nobody knows is the lowest.
 func severityRank(severity string) int { return slices.Index(Severities(), severity) }
 
-// settler is a Sender whose receiver does not confirm what it got. While nothing
-// is to be sent, Settle is called now and then as long as it says more: it looks
-// whether the connection still is, and sends anew what a broken one may have lost.
-type settler interface {
-	Settle(ctx context.Context) (more bool, err error)
-}
-
-// settleEvery is the time between two calls of Settle.
-const settleEvery = time.Second
-
 // OutputOptions is what an Output works with.
 type OutputOptions struct {
 	Name     string // unique among the outputs of the Feed
@@ -76,14 +66,15 @@ type OutputOptions struct {
 // concerns the log or another output.
 type Output struct {
 	OutputOptions
-	path   string // of the cursor file
-	cursor cursor
-	place  *place
-	saved  time.Time // when cursor was written
-	dirty  bool      // whether it has changed since
-	more   bool      // whether the Sender wants to settle
-	missed uint64    // of place.missed, those that were told
-	unfit  string    // why the cursor file cannot be written, "" if it can
+	path     string // of the cursor file
+	cursor   cursor
+	place    *place
+	saved    time.Time // when cursor was written
+	dirty    bool      // whether it has changed since
+	tend     time.Time // when the Sender is to be tended next, zero: never
+	missed   uint64    // of place.missed, those that were told
+	untended string    // why the Sender could not be tended, "" if it could
+	unfit    string    // why the cursor file cannot be written, "" if it can
 
 	delivered, failures, dropped, behind atomic.Uint64
 }
@@ -99,7 +90,7 @@ type OutputCounts struct {
 // NewOutput returns an output that goes on where its cursor file says, or where
 // there is none begins with what comes next.
 func NewOutput(o OutputOptions) *Output {
-	out := &Output{OutputOptions: o, path: filepath.Join(o.StateDir, o.Name+".cursor"), saved: time.Now()}
+	out := &Output{OutputOptions: o, path: filepath.Join(o.StateDir, o.Name+".cursor"), saved: time.Now(), tend: time.Now()}
 	c, problem := recallCursor(out.path, o.Feed.lastSeq())
 	if problem != nil {
 		o.Logger.Warn("where this output was is not known: it begins with what comes now", "output", o.Name, "error", problem)
@@ -135,6 +126,7 @@ func (o *Output) Run(ctx context.Context) {
 
 // step delivers what there is, or waits for more. It returns false at the end.
 func (o *Output) step(ctx, work context.Context) bool {
+	o.tendSender(work)
 	if !o.flush(work) { // of a run before this one, too
 		return false
 	}
@@ -213,12 +205,15 @@ func (o *Output) handle(work context.Context, e audit.Event, hash string) bool {
 		return false
 	}
 	takes := o.Select.takes(e)
-	delivers := takes && (o.Select.All || o.cursor.Flood.passes(e))
+	delivers := takes && (o.Select.All || o.cursor.Flood.passes(e)) || o.awaits(e)
 	if delivers && !o.send(work, Message{Event: e, Hash: hash}) {
 		return false
 	}
-	if takes && !o.Select.All {
-		o.cursor.Flood.count(e)
+	switch {
+	case takes && !delivers:
+		o.cursor.Flood.hold(e)
+	case takes && !o.Select.All:
+		o.cursor.Flood.passed(e)
 	}
 	o.cursor.Seq, o.dirty = max(o.cursor.Seq, e.Seq), true
 	o.save(delivers)
@@ -246,7 +241,9 @@ func (o *Output) send(work context.Context, m Message) bool {
 		switch {
 		case err == nil:
 			o.delivered.Add(1)
-			o.more = true
+			if o.tend.IsZero() {
+				o.tend = time.Now()
+			}
 			if failing != "" {
 				o.Logger.Info("the output delivers again", "output", o.Name)
 			}
@@ -333,7 +330,6 @@ func (o *Output) wait(ctx, work context.Context, arrived <-chan struct{}) bool {
 			return false
 		}
 	case <-due:
-		o.settle(work)
 		return true
 	}
 }
@@ -350,25 +346,42 @@ func (o *Output) wakeAt(now time.Time) time.Time {
 	if o.dirty {
 		sooner(o.saved.Add(saveEvery))
 	}
-	if _, ok := o.Sender.(settler); ok && o.more {
-		sooner(now.Add(settleEvery))
+	if !o.tend.IsZero() {
+		sooner(o.tend)
 	}
 	return at
 }
 
-func (o *Output) settle(work context.Context) {
-	s, ok := o.Sender.(settler)
-	if !ok || !o.more {
+func (o *Output) awaits(e audit.Event) bool {
+	a, ok := o.Sender.(Awaiter)
+	return ok && a.Awaits(e)
+}
+
+// tendSender tends the Sender if it is time.
+func (o *Output) tendSender(work context.Context) {
+	if o.tend.IsZero() || time.Now().Before(o.tend) {
+		return
+	}
+	o.tend = time.Time{}
+	t, ok := o.Sender.(Tender)
+	if !ok {
 		return
 	}
 	ctx, cancel := context.WithTimeout(work, sendTimeout)
 	defer cancel()
-	more, err := s.Settle(ctx)
-	if err != nil {
-		o.failures.Add(1)
-		o.Logger.Warn("the output may have lost what it delivered last: that is tried again", "output", o.Name, "error", err)
+	again, err := t.Tend(ctx)
+	if again > 0 {
+		o.tend = time.Now().Add(again)
 	}
-	o.more = more
+	if err == nil {
+		o.untended = ""
+		return
+	}
+	o.failures.Add(1)
+	if why := cause(err); why != o.untended {
+		o.untended = why
+		o.Logger.Warn("the receiver may not have what it was sent before: that is tried again", "output", o.Name, "error", err)
+	}
 }
 
 // save writes the cursor file, if it is time or, if there is something to keep,

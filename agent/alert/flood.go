@@ -59,7 +59,7 @@ func key(e audit.Event) string {
 }
 
 // passes reports whether e is to be delivered by itself. advance to its time goes
-// before, and count after.
+// before; passed comes after it was delivered, hold if it is not.
 func (f *flood) passes(e audit.Event) bool {
 	return exempt(e.Event) || f.ends(e) || f.Keys[key(e)].Passed < atOnce
 }
@@ -67,9 +67,8 @@ func (f *flood) passes(e audit.Event) bool {
 // ends reports whether e is the end of a finding that was delivered by itself.
 func (f *flood) ends(e audit.Event) bool { return e.Event == audit.FindingCleared && f.Open[e.ID] }
 
-// count notes that e was delivered by itself, because it passes, or else holds it
-// back for the summary.
-func (f *flood) count(e audit.Event) {
+// passed notes that e was delivered by itself.
+func (f *flood) passed(e audit.Event) {
 	switch {
 	case exempt(e.Event):
 		return
@@ -77,21 +76,25 @@ func (f *flood) count(e audit.Event) {
 		delete(f.Open, e.ID)
 		return
 	}
-	k := key(e)
-	p, ok := f.Keys[k]
+	f.open(e)
+	f.change(e, func(p *pending) { p.Passed++ })
+}
+
+// hold counts e for the summary.
+func (f *flood) hold(e audit.Event) {
+	f.change(e, func(p *pending) { p.Held = p.Held.with(e) })
+}
+
+func (f *flood) change(e audit.Event, by func(*pending)) {
+	p, ok := f.Keys[key(e)]
 	if !ok {
-		p = pending{Start: e.Time}
+		p.Start = e.Time
 	}
-	if p.Passed < atOnce {
-		p.Passed++
-		f.open(e)
-	} else {
-		p.Held = p.Held.with(e)
-	}
+	by(&p)
 	if f.Keys == nil {
 		f.Keys = map[string]pending{}
 	}
-	f.Keys[k] = p
+	f.Keys[key(e)] = p
 }
 
 // open remembers a finding that is delivered.

@@ -71,10 +71,11 @@ func TestFlood(t *testing.T) {
 					advance(e.Time)
 					if f.passes(e) {
 						got.WriteString(".")
+						f.passed(e)
 					} else {
 						got.WriteString("x")
+						f.hold(e)
 					}
-					f.count(e)
 				}
 			}
 			advance(begin.Add(tt.end))
@@ -99,7 +100,11 @@ func TestSummary(t *testing.T) {
 		case 9:
 			e.Seq, e.Message = 0, "ESC \x1b here"
 		}
-		f.count(e)
+		if f.passes(e) {
+			f.passed(e)
+		} else {
+			f.hold(e)
+		}
 		b, err := json.Marshal(cursor{Version: cursorVersion, Flood: f}) // a restart between any two
 		if err != nil {
 			t.Fatal(err)

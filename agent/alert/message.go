@@ -62,6 +62,21 @@ type Sender interface {
 	Close() error
 }
 
+// Tender is a Sender that has something to do between messages: to look whether a
+// connection still is, and send anew what a broken one may have lost, or to say
+// again what still holds. It is called by the same goroutine as Send.
+type Tender interface {
+	// Tend is called at the start, and after each time that it asks for; 0 is after
+	// the next message that was delivered. An error is told, and counted.
+	Tend(ctx context.Context) (again time.Duration, err error)
+}
+
+// Awaiter is a Sender whose receiver waits for certain records: these are delivered
+// by themselves, whatever is selected and however many there are.
+type Awaiter interface {
+	Awaits(e audit.Event) bool
+}
+
 // ErrRefused is wrapped by an error of Send that another try cannot mend.
 var ErrRefused = errors.New("refused")
 
