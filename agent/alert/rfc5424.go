@@ -98,8 +98,8 @@ func (s syslogEncoder) elements(out *bytes.Buffer, m Message) {
 	out.WriteString(" [" + syslogName + "@" + strconv.Itoa(s.enterprise))
 	most, cut, escaper := out.Len()+s.size/2, false, paramEscaper()
 	for _, p := range fieldsOf(m) {
-		value := audit.Visible(p.value)
-		if len(value) > s.size/16 {
+		value := audit.Visible(audit.Clip(p.value, s.size/16)) // first, for a long one
+		if len(p.value) > s.size/16 || len(value) > s.size/16 {
 			value, cut = audit.Clip(value, s.size/16), true
 		}
 		param := " " + p.name + `="` + escaper.Replace(value) + `"`
@@ -145,6 +145,7 @@ func (s syslogEncoder) body(m Message, size int) (body []byte, whole bool) {
 			}
 		}
 	}
+	m.Event.Message = audit.Clip(m.Event.Message, 2*size) // a long one is not made visible in vain
 	text := []byte(m.Text())
 	return text, s.format == nil && len(text) <= size
 }

@@ -36,6 +36,8 @@ func outputTypes() map[string]func(*mapping) func() (alert.Sender, error) {
 		"stderr": func(*mapping) func() (alert.Sender, error) {
 			return func() (alert.Sender, error) { return alert.NewLines(os.Stderr), nil }
 		},
+		"syslog":   syslogOutput,
+		"journald": journaldOutput,
 	}
 }
 
