@@ -1,6 +1,8 @@
 package alert
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"iter"
 	"sync"
 
@@ -180,12 +182,14 @@ type record struct {
 // records streams the records of the log behind a sequence number.
 func (f *Feed) records(after uint64) iter.Seq2[record, error] {
 	return func(yield func(record, error) bool) {
-		for e, err := range audit.ReadFrom(f.dir, after) {
-			if err != nil {
-				yield(record{}, err)
-				return
+		for l, err := range audit.Lines(f.dir, audit.Range{After: after}) {
+			var r record
+			if err == nil {
+				sum := sha256.Sum256(l.Raw)
+				r.hash = hex.EncodeToString(sum[:])
+				r.event, err = l.Event()
 			}
-			if !yield(record{e, hash(e)}, nil) {
+			if !yield(r, err) || err != nil {
 				return
 			}
 		}

@@ -40,11 +40,11 @@ func MessageIDs() map[string]string {
 		audit.CoverageChanged: "aab4475f76e0ece08715fb5c8d3e1c8d",
 		audit.CrossFailed:     "ae87bf59eda4a167e3752ab5596a4204",
 		audit.ChangesLost:     "a4613f58c768c225ebf326de569b6859",
-		logSegment:            "4def6c2b22f149dcf81ed270f1d702d5",
+		audit.LogSegment:      "4def6c2b22f149dcf81ed270f1d702d5",
 		logCheckpoint:         "5993799ccd5f0ef45b957d33ffce69f4",
-		logDegraded:           "71eee2f8b0d13296653a6e8fee8db5ad",
-		logRestored:           "2e1da7174e85d0790a799eee58816e9d",
-		logPruned:             "e6b6f8b36da90575819fba3c3c06ae72",
+		audit.LogDegraded:     "71eee2f8b0d13296653a6e8fee8db5ad",
+		audit.LogRestored:     "2e1da7174e85d0790a799eee58816e9d",
+		audit.LogPruned:       "e6b6f8b36da90575819fba3c3c06ae72",
 		Summarized:            "210d6c75cace3f813dcdf7f293dba643",
 	}
 }

@@ -105,14 +105,8 @@ const (
 	Info     Priority = 6
 )
 
-// The kinds of event of the log's own condition.
-const (
-	logSegment    = "log.segment"
-	logCheckpoint = "log.checkpoint"
-	logDegraded   = "log.degraded"
-	logRestored   = "log.restored"
-	logPruned     = "log.pruned"
-)
+// logCheckpoint is the kind of event that signs the log.
+const logCheckpoint = "log.checkpoint"
 
 // Priority returns how urgent the message is: of a finding by its severity, of
 // what hinders the audit as a failure or a warning. What ends is a notice.
@@ -151,13 +145,13 @@ func severityPriority(severity string) Priority {
 
 func kindPriority(kind string) Priority {
 	switch kind {
-	case logDegraded:
+	case audit.LogDegraded:
 		return Critical
 	case audit.AuditFailed, audit.PolicyRejected:
 		return Failure
 	case audit.CrossFailed, audit.ChangesLost, audit.CoverageChanged:
 		return Warning
-	case audit.FindingCleared, logRestored:
+	case audit.FindingCleared, audit.LogRestored:
 		return Notice
 	default:
 		return Info
@@ -195,7 +189,7 @@ func alerts(kind string) bool {
 	switch kind {
 	case audit.FindingRaised, audit.FindingCleared,
 		audit.PolicyRejected, audit.AuditFailed, audit.CrossFailed, audit.ChangesLost, audit.CoverageChanged,
-		logDegraded, logRestored, logCheckpoint:
+		audit.LogDegraded, audit.LogRestored, logCheckpoint:
 		return true
 	}
 	return false
