@@ -26,7 +26,8 @@ func newRun(s *settings) *cobra.Command {
 		Long: `Run is the daemon in the foreground. It audits the host every interval,
 compares with the audit before, and appends what changed to the audit log:
 listeners opened, changed and closed, findings raised and cleared. Alerts go
-to standard error, one a line.
+to standard error, one a line, or where the configuration file says under
+outputs: journald, syslog and others.
 
 It remembers what it has said: started again, even after a crash, it repeats
 no finding. SIGINT and SIGTERM stop it.
