@@ -43,7 +43,9 @@ func TestJournalSocket(t *testing.T) {
 			}
 		}
 		conn.Close()
-		os.Remove(path)
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -40,11 +40,15 @@ func needReceivers(t *testing.T, commands ...string) {
 // openDir returns a directory that a receiver with fewer rights can use.
 func openDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "portaudit-receiver-")
+	dir, err := os.MkdirTemp("", "portaudit-receiver-") //nolint:usetesting // that of a test is below one that is root's alone
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
 	if os.Geteuid() == 0 {
 		if err := os.Chown(dir, nobody, nobody); err != nil {
 			t.Fatal(err)

@@ -19,11 +19,12 @@ const (
 	// DefaultEnterprise is the number that IANA keeps for documentation (RFC 5612).
 	// Who has one of their own, configures it.
 	DefaultEnterprise = 32473
-	// DefaultSyslogSize and the two others bound a message: RFC 5424, 6.1, wants
-	// receivers to take 2048 octets, and rsyslog takes 8 KiB by default.
+	// LeastSyslogSize is what every receiver should take (RFC 5424, 6.1).
+	LeastSyslogSize = 2 << 10
+	// DefaultSyslogSize is what rsyslog takes by default.
 	DefaultSyslogSize = 8 << 10
-	LeastSyslogSize   = 2 << 10
-	MostSyslogSize    = 256 << 10
+	// MostSyslogSize bounds what is kept in memory.
+	MostSyslogSize = 256 << 10
 )
 
 // syslogName is the APP-NAME.

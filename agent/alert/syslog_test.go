@@ -82,7 +82,7 @@ func (a *authority) issue(name string) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// collector keeps the sequence numbers of what servers read.
+// received keeps the sequence numbers of what servers read.
 type received struct {
 	mu   sync.Mutex
 	seqs []uint64
@@ -142,7 +142,9 @@ func serve(t testing.TB, l net.Listener, some int, next func(*bufio.Reader) (str
 		to.add(t, strings.TrimSuffix(message, "\n"))
 	}
 	if c, ok := conn.(*net.TCPConn); ok {
-		c.SetLinger(0) // as a process does that is killed with data unread
+		if err := c.SetLinger(0); err != nil { // as the end of a process that is killed with data unread
+			t.Error(err)
+		}
 	}
 	conn.Close()
 	l.Close()
@@ -231,7 +233,9 @@ func TestSyslogDatagrams(t *testing.T) {
 		total += 10
 		buf := make([]byte, 64<<10)
 		for !got.all(total) {
-			conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+			if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+				t.Fatal(err)
+			}
 			n, err := conn.Read(buf)
 			if err != nil {
 				t.Fatalf("round %d: %v, %v; %s", round, err, got.seqs, b.said())
@@ -242,7 +246,9 @@ func TestSyslogDatagrams(t *testing.T) {
 		total += 10
 		time.Sleep(50 * time.Millisecond)
 		conn.Close()
-		os.Remove(path)
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -218,34 +218,37 @@ func readSecret(what, path string) ([]byte, error) {
 	return b, nil
 }
 
-// started are the outputs of a daemon.
-type started []*alert.Output
+// started are the outputs of a daemon, and what they are fed by.
+type started struct {
+	feed *alert.Feed
+	all  []*alert.Output
+}
 
-// startOutputs starts each output of the configuration, or without any the lines on
+// startOutputs starts each output of the configuration behind the record seq, or without any the lines on
 // standard error. stop lets them deliver what is there, and ends them: it waits for
 // alert.Grace and a little more at the most, for a write to a pipe that nobody reads
 // does not end.
-func startOutputs(s settings, feed *alert.Feed, logger *slog.Logger) (_ started, stop func(), _ error) {
+func startOutputs(s settings, seq uint64, logger *slog.Logger) (_ started, stop func(), _ error) {
 	list := []outputEntry{{name: "stderr", open: outputTypes()["stderr"](nil)}}
 	if s.outputs != nil {
 		list = s.outputs.outputs
 	}
-	var all started
+	started := started{feed: alert.NewFeed(s.logDir, seq)}
 	for _, o := range list {
 		sender, err := o.open()
 		if err != nil {
-			return nil, nil, fmt.Errorf("output %s: %w", o.name, err)
+			return started, nil, fmt.Errorf("output %s: %w", o.name, err)
 		}
-		all = append(all, alert.NewOutput(alert.OutputOptions{
-			Name: o.name, Sender: sender, Select: o.selection, Feed: feed, StateDir: s.stateDir, Logger: logger,
+		started.all = append(started.all, alert.NewOutput(alert.OutputOptions{
+			Name: o.name, Sender: sender, Select: o.selection, Feed: started.feed, StateDir: s.stateDir, Logger: logger,
 		}))
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	for _, o := range all {
+	for _, o := range started.all {
 		running.Go(func() { o.Run(ctx) }) // ends with ctx, or it hangs and ends with the program
 	}
-	return all, func() {
+	return started, func() {
 		cancel()
 		done := make(chan struct{})
 		go func() { // ends with the outputs
@@ -260,13 +263,15 @@ func startOutputs(s settings, feed *alert.Feed, logger *slog.Logger) (_ started,
 	}, nil
 }
 
-// counts returns what became of the messages of each output.
-func (all started) counts() map[string]alert.OutputCounts {
-	counts := make(map[string]alert.OutputCounts, len(all))
-	for _, o := range all {
-		counts[o.Name] = o.Counts()
+// metricsTo returns what writes metrics to a file, and those of the outputs with them.
+func (s started) metricsTo(path string) func(alert.Metrics) error {
+	return func(m alert.Metrics) error {
+		m.Outputs = make(map[string]alert.OutputCounts, len(s.all))
+		for _, o := range s.all {
+			m.Outputs[o.Name] = o.Counts()
+		}
+		return alert.WriteMetrics(path, m)
 	}
-	return counts
 }
 
 // checkOutputs opens each output of the configuration and closes it, to tell what is

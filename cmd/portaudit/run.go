@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/portaudit/portaudit/agent"
-	"github.com/portaudit/portaudit/agent/alert"
 	"github.com/portaudit/portaudit/agent/audit"
 	"github.com/portaudit/portaudit/agent/listen"
 	"github.com/portaudit/portaudit/policy"
@@ -158,8 +157,7 @@ func run(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 	if err := relinquish(s); err != nil {
 		logger.Info(err.Error()) // no less is seen with them
 	}
-	feed := alert.NewFeed(s.logDir, log.Seq())
-	outputs, endOutputs, err := startOutputs(s, feed, logger)
+	outputs, endOutputs, err := startOutputs(s, log.Seq(), logger)
 	if err != nil {
 		return failure(err)
 	}
@@ -169,17 +167,14 @@ func run(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 		List: sockets.List, Catalog: catalog, Policy: p,
 		Reload: reload, LoadPolicy: files.load,
 		Realtime: realtime, Log: log, LogDir: s.logDir, StateDir: s.stateDir,
-		Alerts: feed.Put, Logger: logger,
+		Alerts: outputs.feed.Put, Logger: logger,
 		Interval: s.interval, Limits: agent.Limits{Confirm: s.confirm, Gone: s.gone},
 		Version: version(), PID: os.Getpid(),
 	}
 	o = asked(o, s, files, sockets)
 	if s.metrics != "" {
 		var stop func()
-		o.Metrics, stop = publish(func(m alert.Metrics) error {
-			m.Outputs = outputs.counts()
-			return alert.WriteMetrics(s.metrics, m)
-		}, logger)
+		o.Metrics, stop = publish(outputs.metricsTo(s.metrics), logger)
 		defer stop()
 	}
 	return failure(agent.Run(ctx, o))
