@@ -22,8 +22,6 @@ type Metrics struct {
 	LastAudit time.Time // that worked; the zero time: none yet
 	Complete  bool      // whether that one could see everything
 	Records   uint64    // of the log
-	Unlogged  uint64    // records that it could not hold, since the agent started
-	Writable  bool      // whether it can be written
 
 	Outputs map[string]OutputCounts // of alerts, by name
 
@@ -117,8 +115,6 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 		send(prometheus.GaugeValue, "portaudit_coverage_complete", "Whether the last audit could see everything.", zeroOne(m.Complete))
 	}
 	send(prometheus.CounterValue, "portaudit_log_records_total", "Records of the audit log: the sequence number of the last one.", float64(m.Records))
-	send(prometheus.CounterValue, "portaudit_log_records_lost_total", "Records that the audit log could not hold, since the agent started.", float64(m.Unlogged))
-	send(prometheus.GaugeValue, "portaudit_log_writable", "Whether the audit log can be written.", zeroOne(m.Writable))
 	send(prometheus.CounterValue, "portaudit_changes_told_total", "Sockets that opened or closed between audits, as they were told of.", float64(m.Told))
 	send(prometheus.CounterValue, "portaudit_changes_brief_total", "Sockets that opened and closed between two audits.", float64(m.Brief))
 	send(prometheus.CounterValue, "portaudit_changes_unsettled_total", "Sockets that opened, as was told, and that the audit after did not see.", float64(m.Unsettled))
