@@ -16,11 +16,11 @@ import (
 type Unlogged uint8
 
 const (
-	// Suspend: no audit is made until the log can be written again.
+	// Suspend makes no audit until the log can be written again.
 	Suspend Unlogged = iota
-	// Alert: audits go on, and alerts tell of what the log cannot hold.
+	// Alert goes on with audits, and alerts tell of what the log cannot hold.
 	Alert
-	// Exit: Run ends with the error.
+	// Exit ends Run with the error.
 	Exit
 )
 
@@ -46,11 +46,12 @@ func ParseUnlogged(word string) (Unlogged, error) {
 // nobody would say the rest.
 var errAhead = errors.New("the log does not hold all of it yet")
 
-// ahead is what was not acknowledged by the log, where alerts do not wait for it.
+// ahead is what was not acknowledged by the log, where alerts do not wait for it, in
+// the order in which the log was given it. What the log lost stays in it until all
+// the rest is acknowledged.
 type ahead struct {
 	open []audit.Event // not told yet
-	told int           // records that wait in the log, the first of which were told
-	lost uint64        // records of the log, as far as they were taken off told
+	told []audit.Event // without what is not needed to know them again
 }
 
 // sync makes durable what the log has, if there is something.
@@ -76,6 +77,7 @@ func (l *loop) took(acknowledged []audit.Event, err error) error {
 	l.alert(l.ahead.news(acknowledged)...)
 	switch {
 	case err == nil:
+		l.ahead.told = nil
 		if l.degraded {
 			l.degraded = false
 			l.Logger.Info("the audit log can be written again", "lost", l.Log.Health().Lost)
@@ -88,41 +90,42 @@ func (l *loop) took(acknowledged []audit.Event, err error) error {
 		l.Logger.Error("the audit log cannot be written", "error", err, "until then", l.Unlogged)
 	}
 	if l.Unlogged == Alert {
-		l.alert(l.ahead.tell(l.Log.Health().Lost)...)
+		l.alert(l.ahead.tell()...)
 	}
 	return nil
 }
 
-// news returns which of the acknowledged events were not told before.
+// news returns which of the acknowledged events were not told before. What the log
+// says of itself is in neither list.
 func (a *ahead) news(acknowledged []audit.Event) []audit.Event {
 	var news []audit.Event
 	for _, e := range acknowledged {
-		switch {
-		case ofLog(e): // it knows of these alone
-		case a.told > 0:
-			a.told--
+		was := func(o audit.Event) bool { return o.Event == e.Event && o.Time.Equal(e.Time) }
+		if i := slices.IndexFunc(a.told, was); i >= 0 {
+			a.told = a.told[i+1:]
 			continue
-		case len(a.open) > 0:
-			a.open = a.open[1:]
+		}
+		if i := slices.IndexFunc(a.open, was); i >= 0 {
+			a.open = a.open[i+1:]
 		}
 		news = append(news, e)
 	}
 	return news
 }
 
-// tell returns what was not told, and notes that it is now. lost is how many
-// records the log had no room for, which are the last ones that it was given.
-func (a *ahead) tell(lost uint64) []audit.Event {
+// tell returns what was not told, and notes that it is now.
+func (a *ahead) tell() []audit.Event {
 	told := a.open
-	a.told += len(told) - int(lost-a.lost)
-	a.open, a.lost = nil, lost
+	a.open = nil
+	for _, e := range told[:min(len(told), maxTold-len(a.told))] {
+		a.told = append(a.told, audit.Event{Event: e.Event, Time: e.Time})
+	}
 	return told
 }
 
-// ofLog reports whether a record is one that the log makes by itself.
-func ofLog(e audit.Event) bool {
-	return e.Event == audit.LogSegment || e.Event == audit.LogDegraded || e.Event == audit.LogRestored
-}
+// maxTold bounds what is remembered of what was told: more than the log lets wait,
+// so that what comes then is lost to it in the main. If not, it is told twice.
+const maxTold = 10_000
 
 // alert hands events on.
 func (l *loop) alert(events ...audit.Event) {

@@ -35,10 +35,12 @@ func (l *loop) tell() {
 	}
 	l.measured.changed = false
 	l.count()
+	health := l.Log.Health()
 	m := alert.Metrics{
 		Version: l.Version, Listeners: l.measured.listeners, Findings: maps.Clone(l.measured.findings),
 		Audits: l.measured.audits, Failed: l.measured.failed, LastAudit: l.measured.last,
 		Complete: l.state.Coverage != nil && l.state.Coverage.Complete, Records: l.Log.Seq(),
+		Unlogged: health.Err != nil, LogLost: health.Lost,
 		Told: l.state.Tally.Told, Brief: l.state.Tally.Brief, Unsettled: l.state.Tally.Unsettled, Lost: l.state.Tally.Lost,
 	}
 	for _, s := range l.state.Suspects {

@@ -66,16 +66,8 @@ const (
 // the host. It must be called in a synctest bubble.
 func runFor(t *testing.T, dir string, h *host, p *policy.Policy, d time.Duration, change func(*Options)) {
 	t.Helper()
-	log, err := audit.Open(filepath.Join(dir, "log"), audit.Options{Host: "test", Boot: "boot"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer log.Close()
-	o := Options{
-		List: h.list, Catalog: &registry.Catalog{}, Policy: p, Log: log, LogDir: filepath.Join(dir, "log"),
-		StateDir: filepath.Join(dir, "state"), Logger: slog.New(slog.DiscardHandler),
-		Interval: time.Second, Limits: Limits{Confirm: 2, Gone: 3}, Version: "test", PID: 1,
-	}
+	o := optionsOf(t, dir, h, p)
+	defer o.Log.Close()
 	if change != nil {
 		change(&o)
 	}
@@ -83,6 +75,20 @@ func runFor(t *testing.T, dir string, h *host, p *policy.Policy, d time.Duration
 	defer cancel()
 	if err := Run(ctx, o); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// optionsOf makes the options of an agent that works on h in dir.
+func optionsOf(t *testing.T, dir string, h *host, p *policy.Policy) Options {
+	t.Helper()
+	log, err := audit.Open(filepath.Join(dir, "log"), audit.Options{Host: "test", Boot: "boot"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Options{
+		List: h.list, Catalog: &registry.Catalog{}, Policy: p, Log: log, LogDir: filepath.Join(dir, "log"),
+		StateDir: filepath.Join(dir, "state"), Logger: slog.New(slog.DiscardHandler),
+		Interval: time.Second, Limits: Limits{Confirm: 2, Gone: 3}, Version: "test", PID: 1,
 	}
 }
 

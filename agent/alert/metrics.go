@@ -22,6 +22,8 @@ type Metrics struct {
 	LastAudit time.Time // that worked; the zero time: none yet
 	Complete  bool      // whether that one could see everything
 	Records   uint64    // of the log
+	Unlogged  bool      // whether that cannot be written
+	LogLost   uint64    // records that it does not have, since the agent started
 
 	Outputs map[string]OutputCounts // of alerts, by name
 
@@ -115,6 +117,12 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 		send(prometheus.GaugeValue, "portaudit_coverage_complete", "Whether the last audit could see everything.", zeroOne(m.Complete))
 	}
 	send(prometheus.CounterValue, "portaudit_log_records_total", "Records of the audit log: the sequence number of the last one.", float64(m.Records))
+	writable := 1.0
+	if m.Unlogged {
+		writable = 0
+	}
+	send(prometheus.GaugeValue, "portaudit_log_writable", "Whether the audit log can be written.", writable)
+	send(prometheus.CounterValue, "portaudit_log_lost_records_total", "Records that were lost while the audit log could not be written, since the agent started.", float64(m.LogLost))
 	send(prometheus.CounterValue, "portaudit_changes_told_total", "Sockets that opened or closed between audits, as they were told of.", float64(m.Told))
 	send(prometheus.CounterValue, "portaudit_changes_brief_total", "Sockets that opened and closed between two audits.", float64(m.Brief))
 	send(prometheus.CounterValue, "portaudit_changes_unsettled_total", "Sockets that opened, as was told, and that the audit after did not see.", float64(m.Unsettled))

@@ -16,6 +16,10 @@
 // grows by 1. The file audit.lock beside it is locked by the one process that
 // writes, and names its process id.
 //
+// When the file is too large or too old it is renamed, by the number of its first
+// record, and a new one of its name begins with the record log.segment: docs/log.md
+// tells of this, and of what is done when the log cannot be written.
+//
 // Readers ignore fields that they do not know. A record whose schema is higher
 // than Version is refused, never cut off.
 //
@@ -38,6 +42,8 @@
 //	finding.raised    LISTENER, id, severity, why, fix
 //	finding.cleared   LISTENER, id, severity, why, fix
 //	audit.failed      errors
+//	log.degraded      errors
+//	log.restored      lost
 //	coverage.changed  coverage
 //	log.pruned        removed
 //

@@ -24,7 +24,7 @@ func TestParseConfig(t *testing.T) {
 // TestShippedConfig: what the commented file says are the defaults must be.
 func TestShippedConfig(t *testing.T) {
 	s, err := parseConfig(configs.Config(), "portaudit.yaml")
-	want := settings{interval: defaultInterval, confirm: defaultConfirm, gone: defaultGone, source: "auto", hash: defaultHash, realtime: "auto"}
+	want := settings{interval: defaultInterval, confirm: defaultConfirm, gone: defaultGone, source: "auto", hash: defaultHash, realtime: "auto", log: defaultLog()}
 	if err != nil || s != want {
 		t.Errorf("got %+v, %v, want %+v", s, err, want)
 	}

@@ -254,7 +254,7 @@ func TestJSONOfTheLog(t *testing.T) {
 		seen[e.Event] = true
 	}
 	for _, kind := range kinds {
-		here := !slices.Contains([]string{audit.PolicyRejected, audit.ListenerChanged, audit.AuditFailed, audit.CrossFailed, audit.ChangesLost, audit.LogPruned, audit.CoverageChanged}, kind)
+		here := !slices.Contains([]string{audit.PolicyRejected, audit.ListenerChanged, audit.AuditFailed, audit.CrossFailed, audit.ChangesLost, audit.LogPruned, audit.LogDegraded, audit.LogRestored, audit.CoverageChanged}, kind)
 		if here && !seen[kind] {
 			t.Errorf("no record of %s:\n%s", kind, b)
 		}
@@ -325,6 +325,7 @@ func waitForRecord(t *testing.T, path, kind, text string) {
 // everyField is an event with a value in each field.
 func everyField() audit.Event {
 	at, pid, uid, no := time.Date(2026, 11, 23, 4, 0, 0, 0, time.UTC), 7, uint32(0), false
+	lost := uint64(3)
 	const id = "0123456789abcdef"
 	return audit.Event{
 		Message: "m", Listener: id, Change: "replaced", Replaces: id, Transport: "udp", Address: "fe80::1%eth0",
@@ -340,6 +341,7 @@ func everyField() audit.Event {
 		Policy:   &audit.Policy{Source: "p", SHA256: strings.Repeat("0", 64)},
 		Refused:  &audit.Policy{Source: "p", SHA256: strings.Repeat("1", 64)},
 		Coverage: &audit.Coverage{Sources: []string{"s"}, Gaps: []audit.Gap{{Source: "s", Reason: "r", Hides: "owners", Count: 1, Fix: "f"}}, Notes: []audit.Note{{Source: "s", Text: "t"}}},
+		Lost:     &lost,
 		Errors:   []string{"e"}, Removed: []string{"f"}, Program: "v1", PID: 7, Tags: []string{"t"},
 	}
 }
@@ -348,7 +350,8 @@ func everyField() audit.Event {
 var kinds = []string{
 	audit.AgentStarted, audit.AgentStopped, audit.PolicyLoaded, audit.PolicyRejected,
 	audit.ListenerOpened, audit.ListenerChanged, audit.ListenerClosed,
-	audit.FindingRaised, audit.FindingCleared, audit.AuditFailed, audit.CrossFailed, audit.ChangesLost, audit.LogPruned, audit.CoverageChanged,
+	audit.FindingRaised, audit.FindingCleared, audit.AuditFailed, audit.CrossFailed, audit.ChangesLost, audit.LogPruned,
+	audit.LogSegment, audit.LogDegraded, audit.LogRestored, audit.CoverageChanged,
 }
 
 // TestJSONOfEveryEvent holds the schema to what docs/json.md says of each kind
@@ -454,6 +457,7 @@ func logged(t *testing.T, e audit.Event) []byte {
 func TestJSONOfBounds(t *testing.T) {
 	e := everyField()
 	e.Event, e.Change, e.Replaces, e.Policy, e.Refused, e.Coverage, e.Errors, e.Program, e.PID = audit.FindingRaised, "", "", nil, nil, nil, nil, "", 0
+	e.Removed, e.Lost = nil, nil
 	e.Owners = slices.Repeat(e.Owners, 300)
 	line := logged(t, e)
 	if err := schema(t, "event").Validate(decode(t, line)); err != nil || !bytes.Contains(line, []byte("…[+44 more]")) {

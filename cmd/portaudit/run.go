@@ -122,7 +122,9 @@ func run(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 		logger.Warn("portaudit reload cannot reach this process", "error", err)
 	}
 	defer stop()
-	log, err := audit.Open(s.logDir, audit.Options{Host: hostName(), Boot: listen.BootID(), Uptime: uptime})
+	log, err := audit.Open(s.logDir, audit.Options{
+		Host: hostName(), Boot: listen.BootID(), Uptime: uptime, MaxSize: s.log.maxSize, MaxAge: s.log.maxAge,
+	})
 	if err != nil {
 		return failure(withRemedy(err, "--log-dir"))
 	}
@@ -166,7 +168,7 @@ func run(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 	o := agent.Options{
 		List: sockets.List, Catalog: catalog, Policy: p,
 		Reload: reload, LoadPolicy: files.load,
-		Realtime: realtime, Log: log, LogDir: s.logDir, StateDir: s.stateDir,
+		Realtime: realtime, Log: log, LogDir: s.logDir, StateDir: s.stateDir, Unlogged: s.log.unlogged,
 		Alerts: outputs.feed.Put, Logger: logger,
 		Interval: s.interval, Limits: agent.Limits{Confirm: s.confirm, Gone: s.gone},
 		Version: version(), PID: os.Getpid(),

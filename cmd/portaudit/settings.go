@@ -37,6 +37,7 @@ type settings struct {
 	probe      bool          // with them, try to bind every port
 	noProbe    bool          // do not, whatever the file says
 
+	log     logSettings // no flag has them
 	outputs *outputList // of alerts, nil: lines on standard error
 
 	policyWatch   bool // read the policy again when it changes
@@ -151,6 +152,7 @@ func (s settings) resolve() (settings, error) {
 	s.dataDir = cmp.Or(s.dataDir, file.dataDir, p.dataDir)
 	s.overlay = cmp.Or(s.overlay, file.overlay)
 	s.metrics = cmp.Or(s.metrics, file.metrics)
+	s.log = cmp.Or(file.log, defaultLog())
 	s.outputs = file.outputs
 	s.interval = cmp.Or(s.interval, file.interval, defaultInterval)
 	s.confirm = cmp.Or(s.confirm, file.confirm, defaultConfirm)
