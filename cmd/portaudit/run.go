@@ -129,10 +129,8 @@ func run(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 		return failure(withRemedy(err, "--log-dir"))
 	}
 	defer func() { err = errors.Join(err, failure(log.Close())) }()
-	if s.policy != "" { // it is read again later, and status tells of it elsewhere
-		if s.policy, err = filepath.Abs(s.policy); err != nil {
-			return failure(err)
-		}
+	if s.policy, err = absolute(s.policy); err != nil {
+		return failure(err)
 	}
 	files := &policyReader{path: s.policy}
 	p, err := startPolicy(files, log)
@@ -180,6 +178,15 @@ func run(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 		defer stop()
 	}
 	return failure(agent.Run(ctx, o))
+}
+
+// absolute returns the path of a policy, if there is one, from the root: it is read
+// again later, and status tells of it elsewhere.
+func absolute(path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	return filepath.Abs(path)
 }
 
 // asked returns the options with what is done only where it was asked for.
