@@ -57,10 +57,11 @@ type amAlert struct {
 
 // Alertmanager is a Sender that keeps an Alertmanager's alerts as the findings are.
 type Alertmanager struct {
-	post     *Webhook
-	path     string
-	now      func() time.Time
-	standing map[string]amAlert // what holds, by its key
+	post      *Webhook
+	path      string
+	now       func() time.Time
+	standing  map[string]amAlert // what holds, by its key
+	refreshed time.Time          // when it was last sent again
 }
 
 // OpenAlertmanager returns a Sender to the Alertmanager that w posts to. What holds
@@ -123,21 +124,25 @@ func (a *Alertmanager) Awaits(e audit.Event) bool {
 	})
 }
 
-// Refresh sends again what holds. It is to be called every ResendAlerts, by the
-// goroutine that calls Send.
-func (a *Alertmanager) Refresh(ctx context.Context) error {
+// Settle sends again what holds, if it is time, and says whether something holds.
+func (a *Alertmanager) Settle(ctx context.Context) (more bool, err error) {
+	now := a.now()
+	if len(a.standing) == 0 || now.Sub(a.refreshed) < ResendAlerts && !now.Before(a.refreshed) {
+		return len(a.standing) > 0, nil
+	}
+	a.refreshed = now // if it fails, too: the next time comes
 	var alerts []amAlert
 	for _, key := range slices.Sorted(maps.Keys(a.standing)) {
 		alert := a.standing[key]
-		alert.EndsAt = a.now().UTC().Add(HoldAlerts)
+		alert.EndsAt = latest(alert.StartsAt, now).Add(HoldAlerts)
 		alerts = append(alerts, alert)
 	}
 	for some := range slices.Chunk(alerts, alertsAtOnce) {
-		if err := a.send(ctx, "refresh_"+strconv.FormatInt(a.now().UnixNano(), 36), 0, some); err != nil {
-			return err
+		if err := a.send(ctx, "refresh_"+strconv.FormatInt(now.UnixNano(), 36), 0, some); err != nil {
+			return true, fmt.Errorf("alerts that hold were not sent again: %w", err)
 		}
 	}
-	return nil
+	return true, nil
 }
 
 // Close implements Sender.

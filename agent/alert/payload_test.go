@@ -12,8 +12,8 @@ import (
 	"github.com/portaudit/portaudit/agent/audit"
 )
 
-// raised is a finding as the log has it.
-func raised() Message {
+// aFinding is a finding as the log has it.
+func aFinding() Message {
 	at := time.Date(2026, 11, 23, 5, 12, 36, 307435805, time.UTC)
 	pid, uid := 7, uint32(65534)
 	return Message{
@@ -31,17 +31,17 @@ func raised() Message {
 	}
 }
 
-// cleared is its end, a minute later.
-func cleared() Message {
-	m := raised()
+// itsEnd is its end, a minute later.
+func itsEnd() Message {
+	m := aFinding()
 	m.Event.Seq, m.Event.Event, m.Event.Time = 5, audit.FindingCleared, m.Event.Time.Add(time.Minute)
 	m.Event.Message = "no longer: " + m.Event.Message
 	m.Hash = strings.Repeat("0f", 32)
 	return m
 }
 
-// summarized stands for 37 findings.
-func summarized() Message {
+// aSummary stands for 37 findings.
+func aSummary() Message {
 	at := time.Date(2026, 11, 23, 5, 12, 36, 0, time.UTC)
 	return Message{
 		Event: audit.Event{
@@ -91,7 +91,7 @@ func TestHostileStrings(t *testing.T) {
 	for reason, text := range hostile {
 		for name, format := range formats(t) {
 			t.Run(reason+" in "+name, func(t *testing.T) {
-				for _, m := range []Message{raised(), cleared(), summarized()} {
+				for _, m := range []Message{aFinding(), itsEnd(), aSummary()} {
 					body, err := format(spoil(m, text))
 					if err != nil {
 						t.Fatal(err)
@@ -188,7 +188,7 @@ var slackLimits = map[string]struct {
 }
 
 func TestSlackMembers(t *testing.T) {
-	for _, m := range append(samples(), spoil(raised(), strings.Repeat("&", 1<<20))) {
+	for _, m := range append(samples(), spoil(aFinding(), strings.Repeat("&", 1<<20))) {
 		body, err := Slack(m)
 		if err != nil {
 			t.Fatal(err)
@@ -237,9 +237,9 @@ func TestSlackTitle(t *testing.T) {
 		m      Message
 		want   string
 	}{
-		{"a finding", raised(), "`MEDIUM` finding of rule `reachable` on `web1`"},
-		{"its end", cleared(), "Cleared: finding of rule `reachable` on `web1`"},
-		{"a summary says how many", summarized(), "Summary: 37 alerts that were not sent one by one, of rule `reachable` on `web1`"},
+		{"a finding", aFinding(), "`MEDIUM` finding of rule `reachable` on `web1`"},
+		{"its end", itsEnd(), "Cleared: finding of rule `reachable` on `web1`"},
+		{"a summary says how many", aSummary(), "Summary: 37 alerts that were not sent one by one, of rule `reachable` on `web1`"},
 		{"what is no finding", Message{Event: audit.Event{Event: audit.AuditFailed, Host: "web1"}}, "`audit.failed` on `web1`"},
 	}
 	for _, tt := range tests {
@@ -250,7 +250,7 @@ func TestSlackTitle(t *testing.T) {
 }
 
 func TestJSONData(t *testing.T) {
-	for _, m := range []Message{raised(), summarized()} {
+	for _, m := range []Message{aFinding(), aSummary()} {
 		body, err := JSON(m)
 		if err != nil {
 			t.Fatal(err)
@@ -316,7 +316,7 @@ func FuzzFormats(f *testing.F) {
 	f.Add(strings.Repeat("\x00", 5000), "`", uint16(1), uint64(1<<63))
 	all := formats(f)
 	f.Fuzz(func(t *testing.T, text, other string, port uint16, count uint64) {
-		for _, m := range []Message{raised(), cleared(), summarized()} {
+		for _, m := range []Message{aFinding(), itsEnd(), aSummary()} {
 			m = spoil(m, text)
 			m.Event.Port, m.Event.Why, m.Event.Owners[0].User = uint32(port), other, other
 			if m.Summary != nil {

@@ -179,9 +179,8 @@ func bare(err error) error {
 }
 
 const (
-	maxSaid = 256       // bytes of what a receiver says that are told
-	maxRead = 64 << 10  // bytes of it that are read, so that the connection can be used again
-	maxWait = time.Hour // that a receiver can ask for
+	maxSaid = 256      // bytes of what a receiver says that are told
+	maxRead = 64 << 10 // bytes of it that are read, so that the connection can be used again
 )
 
 // firstLine reads what a receiver says, and returns what can be told of it.
@@ -209,7 +208,7 @@ func (w *Webhook) judge(answer *http.Response, said string) error {
 		code == http.StatusMethodNotAllowed, code == http.StatusProxyAuthRequired:
 		return fmt.Errorf("%w: check its address and the secrets", err)
 	case code == http.StatusTooManyRequests, code == http.StatusServiceUnavailable:
-		if after, ok := retryAfter(answer.Header.Get("Retry-After"), w.now()); ok {
+		if after, ok := afterOf(answer.Header.Get("Retry-After"), w.now()); ok {
 			return &LaterError{After: after, Err: err}
 		}
 		return err
@@ -220,13 +219,13 @@ func (w *Webhook) judge(answer *http.Response, said string) error {
 	}
 }
 
-// retryAfter reads the header of that name (RFC 9110, 10.2.3): seconds, or a date.
-func retryAfter(text string, now time.Time) (time.Duration, bool) {
+// afterOf reads the header of that name (RFC 9110, 10.2.3): seconds, or a date.
+func afterOf(text string, now time.Time) (time.Duration, bool) {
 	if n, err := strconv.ParseUint(text, 10, 31); err == nil {
-		return min(time.Duration(n)*time.Second, maxWait), true
+		return time.Duration(n) * time.Second, true
 	}
 	if at, err := http.ParseTime(text); err == nil {
-		return min(max(at.Sub(now), 0), maxWait), true
+		return max(at.Sub(now), 0), true
 	}
 	return 0, false
 }
