@@ -44,6 +44,7 @@ const (
 	alertsAtOnce = 64       // in one request, as Prometheus sends them
 	maxLabel     = 256      // bytes of a label
 	maxStandFile = 16 << 20 // bytes of the file
+	alertsPath   = "/api/v2/alerts"
 )
 
 // amAlert is an alert as POST /api/v2/alerts takes it (alertmanager's
@@ -64,11 +65,14 @@ type Alertmanager struct {
 	refreshed time.Time          // when it was last sent again
 }
 
-// OpenAlertmanager returns a Sender to the Alertmanager that w posts to. What holds
-// is kept in the file at path; "" keeps it in memory alone. A file that cannot be
+// OpenAlertmanager returns a Sender to the Alertmanager that w posts to, of which
+// the URL may be that of its page. What holds is kept in the file at path; "" keeps it in memory alone. A file that cannot be
 // used is an error beside a Sender that goes on without it: then findings that were
 // raised before are sent again no more.
 func OpenAlertmanager(w *Webhook, path string) (*Alertmanager, error) {
+	if !strings.HasSuffix(w.url.Path, alertsPath) {
+		w.url = w.url.JoinPath(alertsPath)
+	}
 	a := &Alertmanager{post: w, path: path, now: time.Now, standing: map[string]amAlert{}}
 	if path == "" {
 		return a, nil
@@ -114,9 +118,8 @@ func (a *Alertmanager) Send(ctx context.Context, m Message) error {
 	return a.keep(after)
 }
 
-// Awaits reports whether the receiver waits for this event itself, however many of
-// its kind there are, and whatever kinds it was told to get: it ends an alert that
-// the receiver was sent.
+// Awaits implements Awaiter: the receiver waits for what ends an alert that it was
+// sent, however many such ends there are and whatever is selected.
 func (a *Alertmanager) Awaits(e audit.Event) bool {
 	return slices.ContainsFunc(ends(e), func(key string) bool {
 		_, stands := a.standing[key]
@@ -124,11 +127,14 @@ func (a *Alertmanager) Awaits(e audit.Event) bool {
 	})
 }
 
-// Settle sends again what holds, if it is time, and says whether something holds.
-func (a *Alertmanager) Settle(ctx context.Context) (more bool, err error) {
+// Tend implements Tender: it sends again what holds, if it is time, at the start too.
+func (a *Alertmanager) Tend(ctx context.Context) (again time.Duration, err error) {
 	now := a.now()
-	if len(a.standing) == 0 || now.Sub(a.refreshed) < ResendAlerts && !now.Before(a.refreshed) {
-		return len(a.standing) > 0, nil
+	if len(a.standing) == 0 {
+		return 0, nil
+	}
+	if passed := now.Sub(a.refreshed); passed >= 0 && passed < ResendAlerts {
+		return ResendAlerts - passed, nil
 	}
 	a.refreshed = now // if it fails, too: the next time comes
 	var alerts []amAlert
@@ -139,10 +145,10 @@ func (a *Alertmanager) Settle(ctx context.Context) (more bool, err error) {
 	}
 	for some := range slices.Chunk(alerts, alertsAtOnce) {
 		if err := a.send(ctx, "refresh_"+strconv.FormatInt(now.UnixNano(), 36), 0, some); err != nil {
-			return true, fmt.Errorf("alerts that hold were not sent again: %w", err)
+			return ResendAlerts, fmt.Errorf("alerts that hold were not sent again: %w", err)
 		}
 	}
-	return true, nil
+	return ResendAlerts, nil
 }
 
 // Close implements Sender.
