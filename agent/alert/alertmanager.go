@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"log/slog"
 	"maps"
 	"os"
 	"slices"
@@ -66,41 +68,50 @@ type Alertmanager struct {
 }
 
 // OpenAlertmanager returns a Sender to the Alertmanager that w posts to, of which
-// the URL may be that of its page. What holds is kept in the file at path; "" keeps it in memory alone. A file that cannot be
-// used is an error beside a Sender that goes on without it: then findings that were
-// raised before are sent again no more.
-func OpenAlertmanager(w *Webhook, path string) (*Alertmanager, error) {
+// the URL may be that of its page. What holds is kept in the file at path; "" keeps
+// it in memory alone. A file that cannot be used is told: the alerts in it are sent
+// again no more, and end after HoldAlerts.
+func OpenAlertmanager(w *Webhook, path string, logger *slog.Logger) *Alertmanager {
 	if !strings.HasSuffix(w.url.Path, alertsPath) {
 		w.url = w.url.JoinPath(alertsPath)
 	}
-	a := &Alertmanager{post: w, path: path, now: time.Now, standing: map[string]amAlert{}}
+	standing, err := readStanding(path)
+	if err != nil {
+		logger.Warn("alerts that held when this was stopped are not sent again", "error", err)
+	}
+	return &Alertmanager{post: w, path: path, now: time.Now, standing: standing}
+}
+
+// readStanding reads the file of what holds. Of one that cannot be used, or is not
+// there, nothing holds.
+func readStanding(path string) (map[string]amAlert, error) {
+	none := map[string]amAlert{}
 	if path == "" {
-		return a, nil
+		return none, nil
 	}
-	info, err := os.Stat(path)
+	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return a, nil
+		return none, nil
+	} else if err != nil {
+		return none, err
 	}
-	if err == nil && info.Size() > maxStandFile {
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxStandFile+1))
+	if err == nil && len(b) > maxStandFile {
 		err = fmt.Errorf("it has more than %d bytes", maxStandFile)
 	}
-	var b []byte
+	standing := map[string]amAlert{}
 	if err == nil {
-		b, err = os.ReadFile(path)
+		err = json.Unmarshal(b, &standing)
 	}
-	if err == nil {
-		err = json.Unmarshal(b, &a.standing)
+	switch {
+	case err != nil:
+		return none, fmt.Errorf("%s: %w", path, err)
+	case standing == nil: // "null"
+		return none, nil
 	}
-	if err != nil {
-		a.standing = map[string]amAlert{}
-		return a, fmt.Errorf("alerts that hold, %s: %w", path, err)
-	}
-	maps.DeleteFunc(a.standing, func(_ string, alert amAlert) bool { return alert.Labels["alertname"] == "" })
-	a.standing = bounded(maps.Clone(a.standing))
-	if a.standing == nil { // "null"
-		a.standing = map[string]amAlert{}
-	}
-	return a, nil
+	maps.DeleteFunc(standing, func(_ string, alert amAlert) bool { return alert.Labels["alertname"] == "" })
+	return bounded(standing), nil
 }
 
 // Send implements Sender.

@@ -3,6 +3,7 @@ package alert
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -26,10 +27,7 @@ var (
 func openAlertmanager(t *testing.T, path string) (*Alertmanager, func() []amAlert) {
 	t.Helper()
 	url, next := catcher(t)
-	a, err := OpenAlertmanager(openWebhook(t, WebhookOptions{URL: url}), path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	a := OpenAlertmanager(openWebhook(t, WebhookOptions{URL: url}), path, slog.New(slog.DiscardHandler))
 	return a, func() []amAlert {
 		t.Helper()
 		var alerts []amAlert
@@ -180,10 +178,7 @@ func TestAlertmanagerAgain(t *testing.T) {
 
 // TestAlertmanagerDown holds that what could not be sent is not taken for sent.
 func TestAlertmanagerDown(t *testing.T) {
-	a, err := OpenAlertmanager(openWebhook(t, WebhookOptions{URL: "http://127.0.0.1:1/"}), "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	a := OpenAlertmanager(openWebhook(t, WebhookOptions{URL: "http://127.0.0.1:1/"}), "", slog.New(slog.DiscardHandler))
 	if err := a.Send(t.Context(), aFinding()); err == nil || len(a.standing) != 0 {
 		t.Errorf("%v, and %d hold", err, len(a.standing))
 	}
@@ -243,12 +238,15 @@ func TestOpenAlertmanagerFile(t *testing.T) {
 		if err := os.WriteFile(path, []byte(tt.content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		a, err := OpenAlertmanager(openWebhook(t, WebhookOptions{URL: "http://127.0.0.1:9093/"}), path)
-		checkError(t, tt.reason, err, tt.want)
+		var said strings.Builder
+		a := OpenAlertmanager(openWebhook(t, WebhookOptions{URL: "http://127.0.0.1:9093/"}), path, slog.New(slog.NewTextHandler(&said, nil)))
+		if (said.Len() > 0) != (tt.want != "") || !strings.Contains(said.String(), tt.want) {
+			t.Errorf("%s: it says %q, want %q", tt.reason, said.String(), tt.want)
+		}
 		if got := a.post.url.Path; got != alertsPath {
 			t.Errorf("%s: it posts to %s", tt.reason, got)
 		}
-		if a == nil || a.standing == nil || len(a.standing) != 0 {
+		if a.standing == nil || len(a.standing) != 0 {
 			t.Errorf("%s: it goes on with %+v", tt.reason, a)
 		}
 	}

@@ -64,7 +64,7 @@ func harmless(m Message) (Message, error) {
 		return m, nil
 	}
 	s := *m.Summary
-	for _, text := range []*string{&s.Rule, &s.Severity, &s.Sample} {
+	for _, text := range []*string{&s.Rule, &s.Severity, &s.Sample, &s.Host} {
 		*text = audit.Visible(audit.Clip(*text, maxText))
 	}
 	s.First, s.Last = s.First.UTC(), s.Last.UTC()

@@ -50,7 +50,7 @@ func aSummary() Message {
 		},
 		Summary: &Summary{
 			Rule: "reachable", Kinds: map[string]uint64{audit.FindingRaised: 30, audit.FindingCleared: 7}, Severity: "medium", Count: 37,
-			FirstSeq: 10, LastSeq: 46, First: at, Last: at.Add(time.Minute), Sample: "perl listens on 0.0.0.0 port 8136/tcp",
+			FirstSeq: 10, LastSeq: 46, First: at, Last: at.Add(time.Minute), Sample: "perl listens on 0.0.0.0 port 8136/tcp", Host: "web1",
 		},
 	}
 }
@@ -117,7 +117,7 @@ func spoil(m Message, text string) Message {
 	e.Errors, e.Tags = []string{text, text}, []string{text}
 	if m.Summary != nil {
 		s := *m.Summary
-		s.Rule, s.Severity, s.Sample, s.Kinds = text, text, text, map[string]uint64{text: 2}
+		s.Rule, s.Severity, s.Sample, s.Host, s.Kinds = text, text, text, text, map[string]uint64{text: 2}
 		m.Summary = &s
 	}
 	return m
