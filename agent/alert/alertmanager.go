@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"log/slog"
 	"maps"
 	"os"
 	"slices"
@@ -67,28 +66,28 @@ type Alertmanager struct {
 	refreshed time.Time          // when it was last sent again
 }
 
-// OpenAlertmanager returns a Sender to the Alertmanager that w posts to, of which
-// the URL may be that of its page. What holds is kept in the file at path; "" keeps
-// it in memory alone. A file that cannot be used is told: the alerts in it are sent
-// again no more, and end after HoldAlerts.
-func OpenAlertmanager(w *Webhook, path string, logger *slog.Logger) *Alertmanager {
+// NewAlertmanager returns a Sender to the Alertmanager that w posts to, of which the
+// URL may be that of its page.
+func NewAlertmanager(w *Webhook) *Alertmanager {
 	if !strings.HasSuffix(w.url.Path, alertsPath) {
 		w.url = w.url.JoinPath(alertsPath)
 	}
-	standing, err := readStanding(path)
-	if err != nil {
-		logger.Warn("alerts that held when this was stopped are not sent again", "error", err)
+	return &Alertmanager{post: w, now: time.Now, standing: map[string]amAlert{}}
+}
+
+// Recall implements Recaller: what holds is in the file.
+func (a *Alertmanager) Recall(path string) (err error) {
+	a.path = path
+	if a.standing, err = readStanding(path); err != nil {
+		return fmt.Errorf("alerts that held are not sent again: %w", err)
 	}
-	return &Alertmanager{post: w, path: path, now: time.Now, standing: standing}
+	return nil
 }
 
 // readStanding reads the file of what holds. Of one that cannot be used, or is not
 // there, nothing holds.
 func readStanding(path string) (map[string]amAlert, error) {
 	none := map[string]amAlert{}
-	if path == "" {
-		return none, nil
-	}
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return none, nil

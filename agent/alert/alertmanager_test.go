@@ -3,7 +3,6 @@ package alert
 import (
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -17,17 +16,21 @@ import (
 
 // The interfaces that an Output asks for.
 var (
-	_ Sender  = (*Alertmanager)(nil)
-	_ Tender  = (*Alertmanager)(nil)
-	_ Awaiter = (*Alertmanager)(nil)
-	_ Sender  = (*Webhook)(nil)
+	_ Sender   = (*Alertmanager)(nil)
+	_ Tender   = (*Alertmanager)(nil)
+	_ Awaiter  = (*Alertmanager)(nil)
+	_ Recaller = (*Alertmanager)(nil)
+	_ Sender   = (*Webhook)(nil)
 )
 
 // openAlertmanager opens a Sender to a receiver that keeps what it is sent.
 func openAlertmanager(t *testing.T, path string) (*Alertmanager, func() []amAlert) {
 	t.Helper()
 	url, next := catcher(t)
-	a := OpenAlertmanager(openWebhook(t, WebhookOptions{URL: url}), path, slog.New(slog.DiscardHandler))
+	a := NewAlertmanager(openWebhook(t, WebhookOptions{URL: url}))
+	if err := a.Recall(path); err != nil {
+		t.Fatal(err)
+	}
 	return a, func() []amAlert {
 		t.Helper()
 		var alerts []amAlert
@@ -137,7 +140,7 @@ func TestAlertmanagerLife(t *testing.T) {
 
 // TestAlertmanagerAgain holds what is sent again, over a restart too.
 func TestAlertmanagerAgain(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "alertmanager.alerts")
+	path := filepath.Join(t.TempDir(), "alertmanager.memory")
 	a, next := openAlertmanager(t, path)
 	if again, err := a.Tend(t.Context()); again != 0 || err != nil {
 		t.Errorf("there is nothing to say again: %v, %v", again, err)
@@ -178,7 +181,7 @@ func TestAlertmanagerAgain(t *testing.T) {
 
 // TestAlertmanagerDown holds that what could not be sent is not taken for sent.
 func TestAlertmanagerDown(t *testing.T) {
-	a := OpenAlertmanager(openWebhook(t, WebhookOptions{URL: "http://127.0.0.1:1/"}), "", slog.New(slog.DiscardHandler))
+	a := NewAlertmanager(openWebhook(t, WebhookOptions{URL: "http://127.0.0.1:1/"}))
 	if err := a.Send(t.Context(), aFinding()); err == nil || len(a.standing) != 0 {
 		t.Errorf("%v, and %d hold", err, len(a.standing))
 	}
@@ -224,7 +227,7 @@ func TestAlertmanagerMany(t *testing.T) {
 	}
 }
 
-func TestOpenAlertmanagerFile(t *testing.T) {
+func TestAlertmanagerRecall(t *testing.T) {
 	dir := t.TempDir()
 	tests := []struct{ reason, content, want string }{
 		{"nothing holds", "null", ""},
@@ -238,11 +241,8 @@ func TestOpenAlertmanagerFile(t *testing.T) {
 		if err := os.WriteFile(path, []byte(tt.content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		var said strings.Builder
-		a := OpenAlertmanager(openWebhook(t, WebhookOptions{URL: "http://127.0.0.1:9093/"}), path, slog.New(slog.NewTextHandler(&said, nil)))
-		if (said.Len() > 0) != (tt.want != "") || !strings.Contains(said.String(), tt.want) {
-			t.Errorf("%s: it says %q, want %q", tt.reason, said.String(), tt.want)
-		}
+		a := NewAlertmanager(openWebhook(t, WebhookOptions{URL: "http://127.0.0.1:9093/"}))
+		checkError(t, tt.reason, a.Recall(path), tt.want)
 		if got := a.post.url.Path; got != alertsPath {
 			t.Errorf("%s: it posts to %s", tt.reason, got)
 		}

@@ -96,6 +96,11 @@ func NewOutput(o OutputOptions) *Output {
 		o.Logger.Warn("where this output was is not known: it begins with what comes now", "output", o.Name, "error", problem)
 	}
 	out.cursor = c
+	if r, ok := o.Sender.(Recaller); ok {
+		if err := r.Recall(filepath.Join(o.StateDir, o.Name+".memory")); err != nil {
+			o.Logger.Warn("what this output remembers cannot be read", "output", o.Name, "error", err)
+		}
+	}
 	out.place = o.Feed.join(c.Seq)
 	out.cursor.Seq = min(c.Seq, o.Feed.lastSeq())
 	return out

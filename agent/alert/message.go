@@ -77,6 +77,13 @@ type Awaiter interface {
 	Awaits(e audit.Event) bool
 }
 
+// Recaller is a Sender that remembers something over restarts, in a file that is its
+// own. Recall is called once, before anything is sent; an error is told, and the
+// Sender goes on without what it could not read.
+type Recaller interface {
+	Recall(path string) error
+}
+
 // ErrRefused is wrapped by an error of Send that another try cannot mend.
 var ErrRefused = errors.New("refused")
 
