@@ -38,6 +38,8 @@ func outputTypes() map[string]func(*mapping) func() (alert.Sender, error) {
 		},
 		"syslog":   syslogOutput,
 		"journald": journaldOutput,
+		"webhook":  webhookOutput,
+		"eventlog": eventLogOutput,
 	}
 }
 
