@@ -125,6 +125,9 @@ func (a *Alertmanager) Send(ctx context.Context, m Message) error {
 			return err
 		}
 	}
+	if len(a.standing) == 0 {
+		a.refreshed = a.now() // the first that holds was sent just now
+	}
 	return a.keep(after)
 }
 
