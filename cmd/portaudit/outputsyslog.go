@@ -106,7 +106,7 @@ func syslogAddress(text string) (network, address string, _ error) {
 type tlsFiles struct{ ca, cert, key, name string }
 
 // config reads the files. None but root and the user of this process may be able to
-// change them, for who can, reads along.
+// change them, for who can, reads along, and others must not read the key.
 func (f tlsFiles) config() (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: f.name}
 	if f.ca != "" {
@@ -123,7 +123,7 @@ func (f tlsFiles) config() (*tls.Config, error) {
 		return c, nil
 	}
 	cert, err1 := readSecret("cert_file", f.cert)
-	key, err2 := readSecret("key_file", f.key)
+	key, err2 := readPrivate("key_file", f.key)
 	if err := errors.Join(err1, err2); err != nil {
 		return nil, err
 	}

@@ -189,7 +189,7 @@ func TestAlertmanagerReceives(t *testing.T) {
 	}
 	eventually(t, "the finding is an active alert", 30*time.Second, isThere)
 	a := first
-	if a.Labels["rule"] != "own" || a.Labels["severity"] != "high" || a.Labels["transport"] != "tcp" || a.Labels["finding"] == "" ||
+	if a.Labels["rule"] != "own" || a.Labels["severity"] != "high" || a.Labels["transport"] != "tcp" || a.Labels["instance"] != hostName() || a.Labels["finding"] == "" ||
 		a.Annotations["description"] != `a "quoted" reason` || a.Annotations["fix"] != "Stop it." || !strings.Contains(a.Annotations["summary"], port) {
 		t.Errorf("it is %+v", a)
 	}

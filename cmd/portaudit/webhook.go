@@ -1,8 +1,6 @@
 package main
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
 	"fmt"
 	"io"
@@ -16,13 +14,13 @@ import (
 
 // webhookKeys are the keys of an output of the type webhook.
 type webhookKeys struct {
-	url, urlFile            string
-	insecure                bool
-	format                  string
-	template                string
-	secret, bearer, basic   string // files
-	ca, certificate, ownKey string // files
-	timeout                 time.Duration
+	url, urlFile          string
+	insecure              bool
+	format                string
+	template              string
+	secret, bearer, basic string // files
+	tls                   tlsFiles
+	timeout               time.Duration
 }
 
 // Formats of a webhook.
@@ -46,9 +44,10 @@ func webhookOutput(m *mapping) func() (alert.Sender, error) {
 	k.secret, _ = m.text("secret_file")
 	k.bearer, _ = m.text("bearer_token_file")
 	k.basic, _ = m.text("basic_auth_file")
-	k.ca, _ = m.text("ca")
-	k.certificate, _ = m.text("certificate")
-	k.ownKey, _ = m.text("key")
+	k.tls.ca, _ = m.text("ca_file")
+	k.tls.cert, _ = m.text("cert_file")
+	k.tls.key, _ = m.text("key_file")
+	k.tls.name, _ = m.text("server_name")
 	switch {
 	case len(m.problems) > 0:
 	case (k.url == "") == (k.urlFile == ""):
@@ -57,8 +56,8 @@ func webhookOutput(m *mapping) func() (alert.Sender, error) {
 		m.wrong(m.node, "template names a file, and goes with \"format: template\"")
 	case k.bearer != "" && k.basic != "":
 		m.wrong(m.node, "bearer_token_file and basic_auth_file exclude each other")
-	case (k.certificate == "") != (k.ownKey == ""):
-		m.wrong(m.node, "certificate and key go together")
+	case (k.tls.cert == "") != (k.tls.key == ""):
+		m.wrong(m.node, "cert_file and key_file are of one certificate: give both or neither")
 	case url != nil:
 		if _, err := alert.OpenWebhook(alert.WebhookOptions{URL: k.url, Insecure: k.insecure}, alert.JSON); err != nil {
 			m.wrong(url, "%v", err)
@@ -99,7 +98,7 @@ func (k webhookKeys) open() (alert.Sender, error) {
 		return nil, err
 	}
 	var err error
-	if o.TLS, err = k.tls(); err != nil {
+	if o.TLS, err = k.tls.config(); err != nil {
 		return nil, err
 	}
 	format, err := k.body()
@@ -185,38 +184,6 @@ func readLine(what, path string) (string, error) {
 		return "", fmt.Errorf("%s: %s: one line is wanted, of ASCII, with nothing else", what, path)
 	}
 	return line, nil
-}
-
-// tls reads whom to trust, and who this host is.
-func (k webhookKeys) tls() (*tls.Config, error) {
-	c := &tls.Config{MinVersion: tls.VersionTLS12}
-	if k.ca != "" {
-		b, err := readSecret("ca", k.ca)
-		if err != nil {
-			return nil, err
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(b) {
-			return nil, fmt.Errorf("ca: %s has no certificate in PEM", k.ca)
-		}
-	}
-	if k.certificate == "" {
-		return c, nil
-	}
-	certificate, err := readSecret("certificate", k.certificate)
-	if err != nil {
-		return nil, err
-	}
-	key, err := readPrivate("key", k.ownKey)
-	if err != nil {
-		return nil, err
-	}
-	pair, err := tls.X509KeyPair(certificate, key)
-	if err != nil { // it quotes neither
-		return nil, fmt.Errorf("certificate %s and key %s: %w", k.certificate, k.ownKey, err)
-	}
-	c.Certificates = []tls.Certificate{pair}
-	return c, nil
 }
 
 // eventLogOutput reads the keys of an output to the Windows Event Log, of which

@@ -21,7 +21,7 @@ func TestWebhookKeys(t *testing.T) {
 		{"no more than where to", "url: https://h.example/", ""},
 		{"Slack, by a file", "url_file: /etc/slack, format: slack", ""},
 		{"Alertmanager", "url: http://127.0.0.1:9093, format: alertmanager", ""},
-		{"all of it", "url: http://h.example/, insecure: true, format: template, template: /t, secret_file: /s, basic_auth_file: /b, ca: /ca, certificate: /c, key: /k, timeout: 5s", ""},
+		{"all of it", "url: http://h.example/, insecure: true, format: template, template: /t, secret_file: /s, basic_auth_file: /b, ca_file: /ca, cert_file: /c, key_file: /k, server_name: h, timeout: 5s", ""},
 		{"nowhere", "format: slack", "c.yaml:2:5: a webhook wants either url, or url_file"},
 		{"to two", "url: https://h.example/, url_file: /u", "either url, or url_file"},
 		{"without TLS", "url: http://h.example/secret", "c.yaml:2:26: url: http:// lets everybody on the way to h.example"},
@@ -29,10 +29,10 @@ func TestWebhookKeys(t *testing.T) {
 		{"a template without a format", "url: https://h/, template: /t", "goes with \"format: template\""},
 		{"a format without a template", "url: https://h/, format: template", "goes with \"format: template\""},
 		{"two ways to say who this is", "url: https://h/, bearer_token_file: /t, basic_auth_file: /b", "exclude each other"},
-		{"a certificate without a key", "url: https://h/, certificate: /c", "go together"},
+		{"a certificate without a key", "url: https://h/, cert_file: /c", "give both or neither"},
 		{"too long a timeout", "url: https://h/, timeout: 1h", "timeout wants a duration from 1s to 30s"},
 		{"a number for a yes", "url: https://h/, insecure: 1", "insecure wants true or false"},
-		{"a misspelt key", "url: https://h/, secret: /s", "unknown key \"secret\": known here are basic_auth_file, bearer_token_file, ca"},
+		{"a misspelt key", "url: https://h/, secret: /s", "unknown key \"secret\": known here are basic_auth_file, bearer_token_file, ca_file"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.reason, func(t *testing.T) {
@@ -87,7 +87,7 @@ func TestWebhookFiles(t *testing.T) {
 		{"a secret that the group can read", webhookKeys{url: url, secret: file("group", someSecret, 0o640)}, "", true},
 		{"a secret that all can read", webhookKeys{url: url, secret: file("all", someSecret, 0o644)}, "secret_file: " + filepath.Join(dir, "all") + " holds a secret that every user can read: chmod o-r", true},
 		{"a token that all can read", webhookKeys{url: url, bearer: file("allt", "token", 0o604)}, "bearer_token_file", true},
-		{"a key that all can read", webhookKeys{url: url, certificate: file("c", "", 0o644), ownKey: file("allk", keyPEM, 0o644)}, "key: ", true},
+		{"a key that all can read", webhookKeys{url: url, tls: tlsFiles{cert: file("c", "", 0o644), key: file("allk", keyPEM, 0o644)}}, "key_file: ", true},
 		{"a secret that others can write", webhookKeys{url: url, secret: file("write", someSecret, 0o622)}, "can be written by every user", true},
 		{"no secret", webhookKeys{url: url, secret: file("bad", "hunter2", 0o600)}, "it is no secret of a webhook", false},
 		{"a file that is not there", webhookKeys{url: url, secret: filepath.Join(dir, "none")}, "secret_file: ", false},
@@ -99,8 +99,8 @@ func TestWebhookFiles(t *testing.T) {
 		{"a password alone", webhookKeys{url: url, basic: file("basic2", "hunter2", 0o600)}, "write USER:PASSWORD", false},
 		{"a template", webhookKeys{url: url, format: formatTemplate, template: file("t", "{{ json .Text }}", 0o644)}, "", false},
 		{"a template that forgets json", webhookKeys{url: url, format: formatTemplate, template: file("t2", `"{{ .Text }}"`, 0o644)}, "makes no JSON", false},
-		{"no certificates to trust", webhookKeys{url: url, ca: file("ca", "hello", 0o644)}, "has no certificate in PEM", false},
-		{"no certificate", webhookKeys{url: url, certificate: file("cert", "hello", 0o644), ownKey: file("key", keyPEM, 0o600)}, "failed to find any PEM data", false},
+		{"no certificates to trust", webhookKeys{url: url, tls: tlsFiles{ca: file("ca", "hello", 0o644)}}, "has no certificate in PEM", false},
+		{"no certificate", webhookKeys{url: url, tls: tlsFiles{cert: file("cert", "hello", 0o644), key: file("key", keyPEM, 0o600)}}, "failed to find any PEM data", false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.reason, func(t *testing.T) {
