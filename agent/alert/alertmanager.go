@@ -219,7 +219,7 @@ func (a *Alertmanager) step(m Message) ([]amAlert, map[string]amAlert) {
 // starts reports whether an event is the start of what another one ends.
 func starts(e audit.Event) bool {
 	switch e.Event {
-	case audit.FindingRaised, audit.AuditFailed, audit.PolicyRejected, logDegraded:
+	case audit.FindingRaised, audit.AuditFailed, audit.PolicyRejected, audit.LogDegraded:
 		return true
 	case audit.CoverageChanged:
 		return e.Coverage != nil && !e.Coverage.Complete
@@ -243,15 +243,15 @@ func ends(e audit.Event) []string {
 		return []string{alertKey(e)}
 	case audit.PolicyLoaded:
 		return []string{audit.PolicyRejected}
-	case logRestored:
-		return []string{logDegraded}
+	case audit.LogRestored:
+		return []string{audit.LogDegraded}
 	case audit.CoverageChanged: // the first after audits that failed tells that one was made
 		if starts(e) {
 			return []string{audit.AuditFailed}
 		}
 		return []string{audit.AuditFailed, audit.CoverageChanged}
 	case audit.AgentStarted: // it tells anew of what still holds
-		return []string{audit.AuditFailed, logDegraded}
+		return []string{audit.AuditFailed, audit.LogDegraded}
 	}
 	return nil
 }
@@ -349,7 +349,7 @@ func alertName(kind string) string {
 		return "PortauditChangesLost"
 	case audit.CoverageChanged:
 		return "PortauditCoverage"
-	case logDegraded:
+	case audit.LogDegraded:
 		return "PortauditLogDegraded"
 	default:
 		return "Portaudit"

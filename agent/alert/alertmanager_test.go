@@ -108,13 +108,13 @@ func TestAlertmanagerLife(t *testing.T) {
 		{"coverage that is whole again", []Message{event(0, audit.CoverageChanged, lacks), event(2, audit.CoverageChanged, whole)}, []string{"PortauditCoverage medium 0-2"}, 0},
 		{"an agent that starts tells anew of audits", []Message{event(0, audit.AuditFailed, nil), event(2, audit.AgentStarted, nil)}, []string{"PortauditAuditFailed high 0-2"}, 0},
 		{"a policy that was refused", []Message{event(0, audit.PolicyRejected, nil), event(2, audit.PolicyLoaded, nil)}, []string{"PortauditPolicyRejected high 0-2"}, 0},
-		{"a log that is degraded", []Message{event(0, logDegraded, nil)}, []string{"PortauditLogDegraded critical 0-…"}, 1},
-		{"and no more", []Message{event(0, logDegraded, nil), event(2, logRestored, nil)}, []string{"PortauditLogDegraded critical 0-2"}, 0},
+		{"a log that is degraded", []Message{event(0, audit.LogDegraded, nil)}, []string{"PortauditLogDegraded critical 0-…"}, 1},
+		{"and no more", []Message{event(0, audit.LogDegraded, nil), event(2, audit.LogRestored, nil)}, []string{"PortauditLogDegraded critical 0-2"}, 0},
 		{"what nothing ends, ends by itself", []Message{event(0, audit.ChangesLost, nil)}, []string{"PortauditChangesLost medium 0-60"}, 0},
 		{"a cross-check that failed", []Message{event(0, audit.CrossFailed, nil)}, []string{"PortauditCrossCheckFailed medium 0-60"}, 0},
 		{"a summary lasts an hour behind its last", []Message{aSummary()}, []string{"PortauditSummary medium 0-61"}, 0},
 		{"a summary of ends is no alert", []Message{ends}, nil, 0},
-		{"nor is a policy that was loaded, a checkpoint or an end of nothing", []Message{event(0, audit.PolicyLoaded, nil), event(1, logCheckpoint, nil), event(2, logRestored, nil)}, nil, 0},
+		{"nor is a policy that was loaded, a checkpoint or an end of nothing", []Message{event(0, audit.PolicyLoaded, nil), event(1, logCheckpoint, nil), event(2, audit.LogRestored, nil)}, nil, 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.reason, func(t *testing.T) {

@@ -82,7 +82,7 @@ func slackTitle(m Message) string {
 
 func slackColor(m Message) string {
 	switch p := m.Priority(); {
-	case m.Event.Event == audit.FindingCleared || m.Event.Event == logRestored:
+	case m.Event.Event == audit.FindingCleared || m.Event.Event == audit.LogRestored:
 		return "#2e7d32" // green
 	case p <= Failure:
 		return "#c62828" // red
