@@ -16,7 +16,11 @@ func TestEventLog(t *testing.T) {
 	if os.Getenv("PORTAUDIT_TEST_WINE") == "" {
 		t.Skip("registers an event source on this host: set PORTAUDIT_TEST_WINE=1")
 	}
-	t.Cleanup(func() { eventlog.Remove(EventSource) })
+	t.Cleanup(func() {
+		if err := eventlog.Remove(EventSource); err != nil {
+			t.Error(err)
+		}
+	})
 	for range 2 { // the second time it is registered
 		l, err := OpenEventLog()
 		if err != nil {

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/portaudit/portaudit/agent/alert"
+	"github.com/portaudit/portaudit/configs"
 )
 
 func TestWebhookKeys(t *testing.T) {
@@ -153,4 +154,16 @@ func TestEventLogOutput(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantError(t, checkOutputs(s), "output eventlog: event log: only Windows has one")
+}
+
+// TestShippedOutputs holds that what the shipped file shows of outputs is taken when
+// it is no comment any more.
+func TestShippedOutputs(t *testing.T) {
+	_, block, found := strings.Cut(string(configs.Config()), "\n# outputs:\n")
+	block, _, _ = strings.Cut(block, "\n\n")
+	text := "outputs:\n" + strings.ReplaceAll("\n"+block, "\n# ", "\n")
+	s, err := parseConfig([]byte(text), "portaudit.yaml")
+	if !found || err != nil || s.outputs == nil || len(s.outputs.outputs) < 5 {
+		t.Errorf("%v of\n%s", err, text)
+	}
 }
