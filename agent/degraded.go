@@ -74,6 +74,7 @@ func (l *loop) syncDue() <-chan time.Time {
 // took takes over what the log acknowledged, and why it did not more.
 func (l *loop) took(acknowledged []audit.Event, err error) error {
 	l.state.Seq = l.Log.Seq()
+	l.measured.recorded(acknowledged)
 	l.alert(l.ahead.news(acknowledged)...)
 	switch {
 	case err == nil:

@@ -24,6 +24,8 @@ type Metrics struct {
 	Records   uint64    // of the log
 	Unlogged  bool      // whether that cannot be written
 	LogLost   uint64    // records that it does not have, since the agent started
+	Waiting   int       // records that wait until it can
+	Signed    time.Time // of its last checkpoint; the zero time: none since the agent started
 
 	Outputs map[string]OutputCounts // of alerts, by name
 
@@ -123,6 +125,10 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	}
 	send(prometheus.GaugeValue, "portaudit_log_writable", "Whether the audit log can be written.", writable)
 	send(prometheus.CounterValue, "portaudit_log_lost_records_total", "Records that were lost while the audit log could not be written, since the agent started.", float64(m.LogLost))
+	send(prometheus.GaugeValue, "portaudit_log_waiting_records", "Records that wait until the audit log can be written.", float64(m.Waiting))
+	if !m.Signed.IsZero() {
+		send(prometheus.GaugeValue, "portaudit_log_last_checkpoint_timestamp_seconds", "Time of the last signed checkpoint of the audit log.", float64(m.Signed.UnixMilli())/1000)
+	}
 	send(prometheus.CounterValue, "portaudit_changes_told_total", "Sockets that opened or closed between audits, as they were told of.", float64(m.Told))
 	send(prometheus.CounterValue, "portaudit_changes_brief_total", "Sockets that opened and closed between two audits.", float64(m.Brief))
 	send(prometheus.CounterValue, "portaudit_changes_unsettled_total", "Sockets that opened, as was told, and that the audit after did not see.", float64(m.Unsettled))
