@@ -80,6 +80,7 @@ func (l *loop) took(acknowledged []audit.Event, err error) error {
 		}
 	}
 	l.state.Seq = l.Log.Seq()
+	l.measured.recorded(acknowledged)
 	l.alert(l.ahead.news(acknowledged)...)
 	switch {
 	case err == nil:
@@ -135,12 +136,8 @@ const maxTold = 10_000
 
 // alert hands events on.
 func (l *loop) alert(events ...audit.Event) {
-	for _, e := range events {
-		for _, output := range l.Alerts {
-			if err := output(e); err != nil {
-				l.Logger.Warn("alert not delivered", "event", e.Event, "error", err)
-			}
-		}
+	if l.Alerts != nil {
+		l.Alerts(events...)
 	}
 }
 

@@ -102,15 +102,17 @@ func TestRunOnFullDisk(t *testing.T) {
 						}
 						return h.list(ctx)
 					}
-					o.Alerts = []Output{func(e audit.Event) error {
-						if e.Event == audit.FindingRaised {
+					o.Alerts = func(events ...audit.Event) {
+						for _, e := range events {
+							if e.Event != audit.FindingRaised {
+								continue
+							}
 							told[e.ID]++
 							if e.Seq == 0 {
 								early++
 							}
 						}
-						return nil
-					}}
+					}
 				}
 				state := func() []byte {
 					b, err := os.ReadFile(filepath.Join(disk.dir, "state", stateFile))

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/portaudit/portaudit/agent/alert"
+	"github.com/portaudit/portaudit/agent/audit"
 )
 
 // tellEvery is how old the metrics may become where nothing happens.
@@ -15,12 +16,25 @@ type measured struct {
 	audits  alert.Durations
 	failed  uint64    // audits
 	last    time.Time // audit that worked
+	signed  time.Time // of the last checkpoint of the log
 	changed bool      // whether something was recorded since the metrics were told
 
 	// What was remembered when it was counted last: while the loop rests, it cannot
 	// be counted again, and does not change.
 	listeners map[alert.ListenerKind]int
 	findings  map[alert.FindingKind]int // without those of cross-checks and of the host
+}
+
+// logCheckpoint is the kind of record that is a signed checkpoint.
+const logCheckpoint = "log.checkpoint"
+
+// recorded notes what of the acknowledged records the metrics tell.
+func (m *measured) recorded(acknowledged []audit.Event) {
+	for _, e := range acknowledged {
+		if e.Event == logCheckpoint {
+			m.signed = e.Time
+		}
+	}
 }
 
 // worked notes an audit that began at a time, and could be made.
@@ -40,7 +54,7 @@ func (l *loop) tell() {
 		Version: l.Version, Listeners: l.measured.listeners, Findings: maps.Clone(l.measured.findings),
 		Audits: l.measured.audits, Failed: l.measured.failed, LastAudit: l.measured.last,
 		Complete: l.state.Coverage != nil && l.state.Coverage.Complete, Records: l.Log.Seq(),
-		Unlogged: health.Err != nil, LogLost: health.Lost,
+		Unlogged: health.Err != nil, LogLost: health.Lost, Waiting: health.Waiting, Signed: l.measured.signed,
 		Told: l.state.Tally.Told, Brief: l.state.Tally.Brief, Unsettled: l.state.Tally.Unsettled, Lost: l.state.Tally.Lost,
 	}
 	for _, s := range l.state.Suspects {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/portaudit/portaudit/agent/alert"
+	"github.com/portaudit/portaudit/agent/audit"
 	"github.com/portaudit/portaudit/agent/listen"
 )
 
@@ -133,4 +134,20 @@ func TestMetricsOfChanges(t *testing.T) {
 			t.Errorf("told at last %+v", last)
 		}
 	})
+}
+
+// TestMetricsOfCheckpoints holds that the last checkpoint among what became durable
+// is the one that is told of.
+func TestMetricsOfCheckpoints(t *testing.T) {
+	at := time.Date(2026, 11, 29, 1, 2, 3, 0, time.UTC)
+	var m measured
+	m.recorded([]audit.Event{{Event: audit.ListenerOpened, Time: at.Add(time.Hour)}})
+	if !m.signed.IsZero() {
+		t.Errorf("a checkpoint of %v that nobody made", m.signed)
+	}
+	m.recorded([]audit.Event{{Event: logCheckpoint, Time: at}, {Event: logCheckpoint, Time: at.Add(time.Minute)}, {Event: audit.AgentStopped, Time: at.Add(time.Hour)}})
+	m.recorded(nil)
+	if !m.signed.Equal(at.Add(time.Minute)) {
+		t.Errorf("the last checkpoint is of %v", m.signed)
+	}
 }

@@ -63,14 +63,15 @@ func watchBriefly(t *testing.T, realtime func(context.Context, *listen.Lister) R
 		List: sockets.List, Catalog: &registry.Catalog{}, Policy: mustPolicy(t, alertAll), Log: log, LogDir: filepath.Join(dir, "log"),
 		StateDir: filepath.Join(dir, "state"), Logger: slog.New(slog.DiscardHandler), Realtime: realtime(ctx, sockets),
 		Interval: time.Second, Limits: Limits{Confirm: 1, Gone: 3}, Version: "test", PID: 1,
-		Alerts: []Output{func(e audit.Event) error {
+		Alerts: func(events ...audit.Event) {
 			mu.Lock()
 			defer mu.Unlock()
-			if e.Event == audit.FindingRaised {
-				synced[e.Port] = time.Now()
+			for _, e := range events {
+				if e.Event == audit.FindingRaised {
+					synced[e.Port] = time.Now()
+				}
 			}
-			return nil
-		}},
+		},
 	}
 	go func() { ended <- Run(ctx, o) }() // ends with the context
 	time.Sleep(500 * time.Millisecond)   // the first audit

@@ -34,7 +34,6 @@ type Options struct {
 	Log      *audit.Log
 	LogDir   string // of Log, to read back what was said before
 	StateDir string
-	Alerts   []Output
 	Logger   *slog.Logger
 	Unlogged Unlogged // what to do while Log cannot be written
 
@@ -43,6 +42,11 @@ type Options struct {
 	// Rotated is called when the log has begun a new file. It must not wait for
 	// anything.
 	Rotated func()
+
+	// Alerts takes what the log has acknowledged; Seq is 0 in an event that it cannot
+	// hold at present. It must not wait for anything, and nobody changes the events
+	// after.
+	Alerts func(...audit.Event)
 
 	// Metrics takes the metrics after each audit that something was recorded
 	// before or by, and each minute. It must not wait for anything.
@@ -61,10 +65,6 @@ type Options struct {
 	Version  string // of this program
 	PID      int
 }
-
-// Output takes each event that is worth an alert, after the log has it. Seq is 0 in
-// one that the log cannot hold at present.
-type Output func(audit.Event) error
 
 // Run audits the host until ctx is done, which is no error. It starts no
 // goroutine. An audit that fails is recorded and tried again; an error means

@@ -23,7 +23,7 @@ func TestLines(t *testing.T) {
 			"2026-11-23T12:00:00Z policy.rejected: m; a:1:2: x; a:2:3: y\n"},
 		{"a reason that the message tells is not told twice", audit.Event{Event: audit.AuditFailed, Message: "the audit failed: m", Errors: []string{"m"}},
 			"2026-11-23T12:00:00Z audit.failed: the audit failed: m\n"},
-		{"a listener that opens is no alert", audit.Event{Event: audit.ListenerOpened, Message: "m"}, ""},
+		{"a checkpoint is for programs", audit.Event{Event: logCheckpoint, Message: "m"}, ""},
 		{"a name cannot break the line or the terminal", audit.Event{Event: audit.FindingRaised, Severity: "low", Rule: "r", Message: "a\n\x1b[2J"},
 			"2026-11-23T12:00:00Z LOW r: a\\n\\x1b[2J\n"},
 	}
@@ -31,7 +31,7 @@ func TestLines(t *testing.T) {
 		t.Run(tt.reason, func(t *testing.T) {
 			tt.event.Time = at
 			var b strings.Builder
-			if err := Lines(&b)(tt.event); err != nil || b.String() != tt.want {
+			if err := NewLines(&b).Send(t.Context(), Message{Event: tt.event}); err != nil || b.String() != tt.want {
 				t.Errorf("wrote %q, %v, want %q", b.String(), err, tt.want)
 			}
 		})

@@ -24,6 +24,10 @@ type Metrics struct {
 	Records   uint64    // of the log
 	Unlogged  bool      // whether that cannot be written
 	LogLost   uint64    // records that it does not have, since the agent started
+	Waiting   int       // records that wait until it can
+	Signed    time.Time // of its last checkpoint; the zero time: none since the agent started
+
+	Outputs map[string]OutputCounts // of alerts, by name
 
 	// What became of changes that were told of between audits, since the state was
 	// begun: agent.Tally says what each is.
@@ -107,6 +111,7 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 		to <- metric(prometheus.NewDesc(name, help, nil, nil), kind, value)
 	}
 	c.collectKinds(to)
+	c.collectOutputs(to)
 	to <- c.durations()
 	send(prometheus.CounterValue, "portaudit_audit_failures_total", "Audits that could not be made, since the agent started.", float64(m.Failed))
 	if !m.LastAudit.IsZero() {
@@ -120,10 +125,29 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	}
 	send(prometheus.GaugeValue, "portaudit_log_writable", "Whether the audit log can be written.", writable)
 	send(prometheus.CounterValue, "portaudit_log_lost_records_total", "Records that were lost while the audit log could not be written, since the agent started.", float64(m.LogLost))
+	send(prometheus.GaugeValue, "portaudit_log_waiting_records", "Records that wait until the audit log can be written.", float64(m.Waiting))
+	if !m.Signed.IsZero() {
+		send(prometheus.GaugeValue, "portaudit_log_last_checkpoint_timestamp_seconds", "Time of the last signed checkpoint of the audit log.", float64(m.Signed.UnixMilli())/1000)
+	}
 	send(prometheus.CounterValue, "portaudit_changes_told_total", "Sockets that opened or closed between audits, as they were told of.", float64(m.Told))
 	send(prometheus.CounterValue, "portaudit_changes_brief_total", "Sockets that opened and closed between two audits.", float64(m.Brief))
 	send(prometheus.CounterValue, "portaudit_changes_unsettled_total", "Sockets that opened, as was told, and that the audit after did not see.", float64(m.Unsettled))
 	send(prometheus.CounterValue, "portaudit_changes_lost_total", "Changes that were lost before they could be read.", float64(m.Lost))
+}
+
+// collectOutputs sends what became of alerts.
+func (c collector) collectOutputs(to chan<- prometheus.Metric) {
+	labels := []string{"output"}
+	delivered := prometheus.NewDesc("portaudit_output_messages_delivered_total", "Alerts, records and summaries that an output delivered, since the agent started.", labels, nil)
+	failures := prometheus.NewDesc("portaudit_output_failures_total", "Tries of an output to deliver that failed, since the agent started.", labels, nil)
+	dropped := prometheus.NewDesc("portaudit_output_records_dropped_total", "Records that an output did not deliver because they were refused or gone, since the agent started.", labels, nil)
+	behind := prometheus.NewDesc("portaudit_output_behind_records", "Records that wait for an output.", labels, nil)
+	for name, n := range c.m.Outputs {
+		to <- metric(delivered, prometheus.CounterValue, float64(n.Delivered), name)
+		to <- metric(failures, prometheus.CounterValue, float64(n.Failures), name)
+		to <- metric(dropped, prometheus.CounterValue, float64(n.Dropped), name)
+		to <- metric(behind, prometheus.GaugeValue, float64(n.Behind), name)
+	}
 }
 
 // collectKinds sends what has labels.

@@ -19,8 +19,9 @@ func someMetrics() Metrics {
 		Listeners: map[ListenerKind]int{{"tcp", "allow"}: 12, {"tcp", "alert"}: 1, {"udp", "allow"}: 3},
 		Findings:  map[FindingKind]int{{"hidden-port", "critical"}: 1, {"a\"b\\c\nd", "low"}: 2},
 		Audits:    Durations{}.With(4 * time.Millisecond).With(5 * time.Millisecond).With(time.Minute),
-		Failed:    7, LastAudit: time.UnixMilli(1795903292050), Complete: true, Records: 31, Unlogged: true, LogLost: 12,
-		Told: 310, Brief: 4, Unsettled: 1, Lost: 2,
+		Failed:    7, LastAudit: time.UnixMilli(1795903292050), Complete: true, Records: 31, Waiting: 12, Signed: time.UnixMilli(1795903200000), Unlogged: true, LogLost: 12,
+		Outputs: map[string]OutputCounts{"siem": {Delivered: 41, Failures: 3, Dropped: 2, Behind: 9}},
+		Told:    310, Brief: 4, Unsettled: 1, Lost: 2,
 	}
 }
 
@@ -34,12 +35,14 @@ func TestWriteMetrics(t *testing.T) {
 	}{
 		{"an agent that has not audited yet says nothing of an audit", Metrics{Version: "v1"},
 			[]string{"portaudit_audit_duration_seconds_count 0", "portaudit_audit_failures_total 0", "portaudit_log_records_total 0", "portaudit_log_writable 1", "portaudit_log_lost_records_total 0"},
-			[]string{"portaudit_audit_last_success", "portaudit_coverage", "portaudit_listeners", "portaudit_findings"}},
+			[]string{"portaudit_audit_last_success", "portaudit_log_last_checkpoint", "portaudit_coverage", "portaudit_listeners", "portaudit_findings"}},
 		{"all that there is, in the place of what was there", someMetrics(), []string{
 			`portaudit_listeners{transport="tcp",verdict="alert"} 1`, `portaudit_listeners{transport="tcp",verdict="allow"} 12`,
 			`portaudit_listeners{transport="udp",verdict="allow"} 3`, `portaudit_findings{rule="hidden-port",severity="critical"} 1`,
 			"portaudit_audit_failures_total 7", "portaudit_audit_last_success_timestamp_seconds 1.79590329205e+09",
-			"portaudit_coverage_complete 1", "portaudit_log_records_total 31", "portaudit_log_writable 0", "portaudit_log_lost_records_total 12", "portaudit_changes_told_total 310",
+			"portaudit_coverage_complete 1", "portaudit_log_records_total 31", "portaudit_log_waiting_records 12", "portaudit_log_last_checkpoint_timestamp_seconds 1.7959032e+09", "portaudit_log_writable 0", "portaudit_log_lost_records_total 12", "portaudit_changes_told_total 310",
+			`portaudit_output_messages_delivered_total{output="siem"} 41`, `portaudit_output_failures_total{output="siem"} 3`,
+			`portaudit_output_records_dropped_total{output="siem"} 2`, `portaudit_output_behind_records{output="siem"} 9`,
 			"portaudit_changes_brief_total 4", "portaudit_changes_unsettled_total 1", "portaudit_changes_lost_total 2",
 		}, []string{"portaudit_log_records_total 0"}},
 		{"buckets hold all that took less, and the last one all", someMetrics(), []string{
@@ -116,7 +119,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 	}
 	const written = `(?m)^# TYPE (\S+) (\S+)$`
 	want := types(read(t, path), written)
-	if len(want) != 14 {
+	if len(want) != 20 {
 		t.Errorf("%d metrics: %q", len(want), want)
 	}
 	if got := types(page, "(?m)^\\| `(portaudit_\\w+)[^`]*` \\| (\\w+) \\|"); !slices.Equal(got, want) {

@@ -52,11 +52,16 @@ func parseConfig(b []byte, name string) (settings, error) {
 	for i := 0; i+1 < len(root.Content); i += 2 {
 		key, value := root.Content[i], root.Content[i+1]
 		var err error
-		if key.Value == logKey {
+		switch key.Value {
+		case logKey:
 			var wrong []error
 			s.log, wrong = parseLog(value, name)
 			problems = append(problems, wrong...)
-		} else {
+		case outputsKey:
+			var wrong []error
+			s.outputs, wrong = parseOutputs(value, name)
+			problems = append(problems, wrong...)
+		default:
 			err = s.set(key.Value, value)
 		}
 		if seen[key.Value] {
@@ -113,9 +118,12 @@ func (s *settings) set(key string, value *yaml.Node) error {
 	case "policy_watch":
 		return setBool(&s.policyWatch, key, value)
 	default:
-		return fmt.Errorf("unknown key %q: known are %s", key, strings.Join(slices.Sorted(slices.Values(append(configKeys(), logKey))), ", "))
+		return fmt.Errorf("unknown key %q: known are %s", key, strings.Join(slices.Sorted(slices.Values(append(configKeys(), logKey, outputsKey))), ", "))
 	}
 }
+
+// outputsKey is a key that no flag has: it is a list.
+const outputsKey = "outputs"
 
 // configKeys are the keys of the configuration file that have one value. Each has a
 // flag of the same name, with - for _.

@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/portaudit/portaudit/agent"
-	"github.com/portaudit/portaudit/agent/alert"
 	"github.com/portaudit/portaudit/agent/audit"
 	"github.com/portaudit/portaudit/agent/listen"
 	"github.com/portaudit/portaudit/policy"
@@ -26,7 +25,8 @@ func newRun(s *settings) *cobra.Command {
 		Long: `Run is the daemon in the foreground. It audits the host every interval,
 compares with the audit before, and appends what changed to the audit log:
 listeners opened, changed and closed, findings raised and cleared. Alerts go
-to standard error, one a line.
+to standard error, one a line, or where the configuration file says under
+outputs: journald, syslog and others.
 
 It remembers what it has said: started again, even after a crash, it repeats
 no finding. SIGINT and SIGTERM stop it.
@@ -59,6 +59,9 @@ Prometheus, after each audit that changed something and each minute.`,
 			}
 			if err := distrustNames(resolved); err != nil {
 				return usage(err)
+			}
+			if err := checkOutputs(resolved); err != nil {
+				return usage(fmt.Errorf("configuration: %w", err))
 			}
 			return run(c.Context(), resolved, newLogger(verbose))
 		},
@@ -126,10 +129,8 @@ func run(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 		return failure(withRemedy(err, "--log-dir"))
 	}
 	defer func() { err = errors.Join(err, failure(log.Close())) }()
-	if s.policy != "" { // it is read again later, and status tells of it elsewhere
-		if s.policy, err = filepath.Abs(s.policy); err != nil {
-			return failure(err)
-		}
+	if s.policy, err = absolute(s.policy); err != nil {
+		return failure(err)
 	}
 	files := &policyReader{path: s.policy}
 	p, err := startPolicy(files, log)
@@ -156,12 +157,17 @@ func run(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 	if err := relinquish(s); err != nil {
 		logger.Info(err.Error()) // no less is seen with them
 	}
+	outputs, endOutputs, err := startOutputs(s, log.Seq(), logger)
+	if err != nil {
+		return failure(err)
+	}
+	defer endOutputs()
 	logger.Info("auditing", "interval", s.interval, "policy", p.Source, "log", s.logDir, "state", s.stateDir)
 	o := agent.Options{
 		List: sockets.List, Catalog: catalog, Policy: p,
 		Reload: reload, LoadPolicy: files.load,
 		Realtime: realtime, Log: log, LogDir: s.logDir, StateDir: s.stateDir, Unlogged: s.log.unlogged,
-		Alerts: []agent.Output{alert.Lines(os.Stderr)}, Logger: logger,
+		Alerts: outputs.feed.Put, Logger: logger,
 		Interval: s.interval, Limits: agent.Limits{Confirm: s.confirm, Gone: s.gone},
 		Version: version(), PID: os.Getpid(),
 	}
@@ -171,10 +177,19 @@ func run(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 	defer untidy()
 	if s.metrics != "" {
 		var stop func()
-		o.Metrics, stop = publish(func(m alert.Metrics) error { return alert.WriteMetrics(s.metrics, m) }, logger)
+		o.Metrics, stop = publish(outputs.metricsTo(s.metrics), logger)
 		defer stop()
 	}
 	return failure(agent.Run(ctx, o))
+}
+
+// absolute returns the path of a policy, if there is one, from the root: it is read
+// again later, and status tells of it elsewhere.
+func absolute(path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	return filepath.Abs(path)
 }
 
 // asked returns the options with what is done only where it was asked for.

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,6 +34,7 @@ func TestMain(m *testing.M) {
 //
 //	listen NETWORK ADDRESS NAME   listen in the test process; $NAME is the port
 //	unlisten NAME                 stop that
+//	receive NAME FILE             take HTTP requests; $NAME is the port, each body a line of the file
 //	waitfor FILE PATTERN          until a line of the file matches
 //	count N FILE PATTERN          exactly so many lines match
 //	hangup                        SIGHUP to the last program in the background
@@ -55,7 +59,7 @@ func TestScripts(t *testing.T) {
 			return os.Getenv("PORTAUDIT_TEST_WINE") != "", nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"listen": listenCommand, "unlisten": unlistenCommand, "waitfor": waitFor, "count": count, "hangup": hangUp,
+			"listen": listenCommand, "unlisten": unlistenCommand, "receive": receiveCommand, "waitfor": waitFor, "count": count, "hangup": hangUp,
 			"exits": exits, "promlint": lintMetrics,
 		},
 	})
@@ -94,6 +98,32 @@ func unlistenCommand(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: unlisten NAME")
 	}
 	ts.Check(listeners(ts)[args[0]].Close())
+}
+
+// receiveCommand takes requests in the test process. The headers of which a receiver
+// makes something stand before the body.
+func receiveCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: receive NAME FILE")
+	}
+	path := ts.MkAbs(args[1])
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	ts.Check(err)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		line := fmt.Sprintf("%s %s webhook-id=%s signed=%v seq=%s %s\n", r.Method, r.URL.Path, r.Header.Get("webhook-id"),
+			strings.HasPrefix(r.Header.Get("webhook-signature"), "v1,"), r.Header.Get("X-Portaudit-Seq"), bytes.ReplaceAll(body, []byte("\n"), nil))
+		if _, writeErr := f.WriteString(line); err != nil || writeErr != nil {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	}))
+	_, port, err := net.SplitHostPort(server.Listener.Addr().String())
+	ts.Check(err)
+	ts.Setenv(args[0], port)
+	ts.Defer(func() {
+		server.Close()
+		f.Close()
+	})
 }
 
 // patience is how long a script waits for something to happen.

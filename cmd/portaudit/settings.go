@@ -37,7 +37,8 @@ type settings struct {
 	probe      bool          // with them, try to bind every port
 	noProbe    bool          // do not, whatever the file says
 
-	log logSettings // no flag has them
+	log     logSettings // no flag has them
+	outputs *outputList // of alerts, nil: lines on standard error
 
 	policyWatch   bool // read the policy again when it changes
 	noPolicyWatch bool // do not, whatever the file says
@@ -152,6 +153,7 @@ func (s settings) resolve() (settings, error) {
 	s.overlay = cmp.Or(s.overlay, file.overlay)
 	s.metrics = cmp.Or(s.metrics, file.metrics)
 	s.log = cmp.Or(file.log, defaultLog())
+	s.outputs = file.outputs
 	s.interval = cmp.Or(s.interval, file.interval, defaultInterval)
 	s.confirm = cmp.Or(s.confirm, file.confirm, defaultConfirm)
 	s.gone = cmp.Or(s.gone, file.gone, defaultGone)

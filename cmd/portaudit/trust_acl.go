@@ -24,6 +24,7 @@ type grants struct {
 // Rights to a file or directory (winnt.h), and the ones that each role must not
 // grant to others. To add a file beside one, or a directory, changes neither.
 const (
+	rightRead        = 0x1
 	rightWrite       = 0x2 // of a directory: add a file
 	rightAppend      = 0x4 // of a directory: add a directory
 	rightDeleteChild = 0x40
@@ -32,9 +33,11 @@ const (
 	rightWriteOwner  = 0x80000
 	rightGenericAll  = 0x10000000
 	rightGenericPut  = 0x40000000 // GENERIC_WRITE
+	rightGenericGet  = 0x80000000 // GENERIC_READ
 
 	rightsToExchange = rightDelete | rightDeleteChild | rightWriteDACL | rightWriteOwner | rightGenericAll
 	rightsToWrite    = rightsToExchange | rightWrite | rightAppend | rightGenericPut
+	rightsToRead     = rightRead | rightGenericGet | rightGenericAll
 )
 
 // trustedAccounts may change everything on a host, or stand for the owner of what
@@ -60,15 +63,32 @@ func (g grants) distrust(path string, as role, self string) error {
 	if as == onTheWay {
 		forbidden = rightsToExchange
 	}
-	var others []string
-	for _, one := range g.list {
-		if one.rights&forbidden != 0 && !slices.Contains(trusted, one.sid) && !slices.Contains(others, one.sid) {
-			others = append(others, one.sid)
-		}
-	}
+	others := g.others(forbidden, trusted)
 	if len(others) == 0 {
 		return nil
 	}
 	return untrusted{path, "can be changed by " + strings.Join(others, " and "),
+		fmt.Sprintf("icacls %q /inheritance:d /remove:g *%s", path, strings.Join(others, " *"))}
+}
+
+// others returns who else is granted one of some rights, each once.
+func (g grants) others(rights uint32, trusted []string) []string {
+	var others []string
+	for _, one := range g.list {
+		if one.rights&rights != 0 && !slices.Contains(trusted, one.sid) && !slices.Contains(others, one.sid) {
+			others = append(others, one.sid)
+		}
+	}
+	return others
+}
+
+// expose says who else can read a file with a secret in it, nil if nobody can. Who
+// can change it is distrust's to say.
+func (g grants) expose(path, self string) error {
+	others := g.others(rightsToRead, append(trustedAccounts(), self))
+	if len(others) == 0 {
+		return nil
+	}
+	return untrusted{path, "holds a secret that can be read by " + strings.Join(others, " and "),
 		fmt.Sprintf("icacls %q /inheritance:d /remove:g *%s", path, strings.Join(others, " *"))}
 }
