@@ -129,10 +129,8 @@ func run(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 		return failure(withRemedy(err, "--log-dir"))
 	}
 	defer func() { err = errors.Join(err, failure(log.Close())) }()
-	if s.policy != "" { // it is read again later, and status tells of it elsewhere
-		if s.policy, err = filepath.Abs(s.policy); err != nil {
-			return failure(err)
-		}
+	if s.policy, err = absolute(s.policy); err != nil {
+		return failure(err)
 	}
 	files := &policyReader{path: s.policy}
 	p, err := startPolicy(files, log)
@@ -165,21 +163,29 @@ func run(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 	}
 	defer endOutputs()
 	logger.Info("auditing", "interval", s.interval, "policy", p.Source, "log", s.logDir, "state", s.stateDir)
-	o := agent.Options{
+	o := asked(agent.Options{
 		List: sockets.List, Catalog: catalog, Policy: p,
 		Reload: reload, LoadPolicy: files.load,
 		Realtime: realtime, Log: log, LogDir: s.logDir, StateDir: s.stateDir, Unlogged: s.log.unlogged,
 		Alerts: outputs.feed.Put, Logger: logger,
 		Interval: s.interval, Limits: agent.Limits{Confirm: s.confirm, Gone: s.gone},
 		Version: version(), PID: os.Getpid(),
-	}
-	o = asked(o, s, files, sockets)
+	}, s, files, sockets)
 	if s.metrics != "" {
 		var stop func()
 		o.Metrics, stop = publish(outputs.metricsTo(s.metrics), logger)
 		defer stop()
 	}
 	return failure(agent.Run(ctx, o))
+}
+
+// absolute returns the path of a policy, if there is one, from the root: it is read
+// again later, and status tells of it elsewhere.
+func absolute(path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	return filepath.Abs(path)
 }
 
 // asked returns the options with what is done only where it was asked for.
