@@ -163,15 +163,14 @@ func run(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 	}
 	defer endOutputs()
 	logger.Info("auditing", "interval", s.interval, "policy", p.Source, "log", s.logDir, "state", s.stateDir)
-	o := agent.Options{
+	o := asked(agent.Options{
 		List: sockets.List, Catalog: catalog, Policy: p,
 		Reload: reload, LoadPolicy: files.load,
 		Realtime: realtime, Log: log, LogDir: s.logDir, StateDir: s.stateDir, Unlogged: s.log.unlogged,
 		Alerts: outputs.feed.Put, Logger: logger,
 		Interval: s.interval, Limits: agent.Limits{Confirm: s.confirm, Gone: s.gone},
 		Version: version(), PID: os.Getpid(),
-	}
-	o = asked(o, s, files, sockets)
+	}, s, files, sockets)
 	var untidy func()
 	o.Notes, o.Rotated, untidy = tidy(ctx, s.logDir, s.log.keep, logger)
 	defer untidy()
