@@ -26,6 +26,11 @@ const (
 type Head struct {
 	Seq  uint64 `json:"seq"`
 	Hash string `json:"hash"`
+
+	// The tree over the records up to this one. A head that was made of a number
+	// and a hash alone, to read from there on, has none, and those that follow it
+	// have none: their size is 0.
+	tree tree
 }
 
 func firstHead() Head { return Head{Hash: strings.Repeat("0", 2*sha256.Size)} }
@@ -117,7 +122,11 @@ func before(e Event) (Head, bool) {
 // follow returns the head behind line, the next record.
 func (h Head) follow(line []byte) Head {
 	sum := lineSum(line)
-	return Head{Seq: h.Seq + 1, Hash: hex.EncodeToString(sum[:])}
+	next := Head{Seq: h.Seq + 1, Hash: hex.EncodeToString(sum[:])}
+	if h.tree.size == h.Seq {
+		next.tree = h.tree.add(sum)
+	}
+	return next
 }
 
 // lineSum returns the hash of a line that the next record carries.
