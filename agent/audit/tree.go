@@ -82,7 +82,7 @@ func parseTree(size uint64, list []string) (tree, error) {
 	for i, text := range list {
 		h, err := parseSum(text)
 		if err != nil {
-			return tree{}, fmt.Errorf("part %d of the tree %q: %w", i+1, Clip(Visible(text), 80), err)
+			return tree{}, fmt.Errorf("part %d of the tree %q: %w", i+1, Clip(text, 80), err)
 		}
 		t.peaks[i] = h
 	}
