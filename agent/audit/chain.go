@@ -41,13 +41,31 @@ func firstHead() Head { return Head{Hash: strings.Repeat("0", 2*sha256.Size)} }
 type DamageError struct {
 	// Seq is the first sequence number that is missing or bad. A record that
 	// does not carry the hash of the one before counts against the one before.
-	Seq    uint64
-	Offset int64 // in bytes, of the line that shows it
+	// It is 0 where the records have nothing to do with it.
+	Seq uint64
+	// Last, if it is greater than Seq, is the last record of those of which one or
+	// all are meant: it cannot be told more exactly.
+	Last   uint64
+	File   string // the name of the file that shows it, "" if another error says that or none does
+	Offset int64  // in bytes, of the line that shows it; in a compressed file of its block
 	Err    error
 }
 
 func (d *DamageError) Error() string {
-	return fmt.Sprintf("record %d: %v (at byte %d)", d.Seq, d.Err, d.Offset)
+	text := d.Err.Error()
+	switch {
+	case d.Last > d.Seq:
+		text = fmt.Sprintf("records %d to %d: %s", d.Seq, d.Last, text)
+	case d.Seq > 0:
+		text = fmt.Sprintf("record %d: %s", d.Seq, text)
+	}
+	switch {
+	case d.File != "":
+		text += fmt.Sprintf(" (%s, byte %d)", d.File, d.Offset)
+	case d.Last == 0 && d.Seq > 0:
+		text += fmt.Sprintf(" (at byte %d)", d.Offset)
+	}
+	return text
 }
 
 func (d *DamageError) Unwrap() error { return d.Err }

@@ -136,11 +136,11 @@ func ParseKeys(text []byte) (Keys, error) {
 	return k, nil
 }
 
-// Names returns the keys as name+hash, as they are called in messages.
-func (k Keys) Names() []string {
+// String names the keys as name+hash, with commas in between.
+func (k Keys) String() string {
 	var all []string
 	for _, v := range k.list {
 		all = append(all, Visible(fmt.Sprintf("%s+%08x", v.Name(), v.KeyHash())))
 	}
-	return all
+	return strings.Join(all, ", ")
 }

@@ -168,8 +168,8 @@ func TestOpenSigner(t *testing.T) {
 		t.Fatal(err)
 	}
 	keys, err := ParseKeys(text)
-	if err != nil || len(keys.Names()) != 2 {
-		t.Fatalf("two keys were made: %v, %v", keys.Names(), err)
+	if err != nil || len(keys.list) != 2 {
+		t.Fatalf("two keys were made: %v, %v", keys, err)
 	}
 	for _, signed := range [][]byte{first, second} {
 		if c, err := ParseCheckpoint(signed, keys); err != nil || c.Origin != "web-1--.example/portaudit" {
