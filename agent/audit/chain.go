@@ -134,7 +134,11 @@ func (h Head) next(line []byte, e Event) (_ Head, bad uint64, _ error) {
 // before returns the head that e, the header of a segment, follows; false if e is
 // none, or the first record of all.
 func before(e Event) (Head, bool) {
-	return Head{Seq: e.Seq - 1, Hash: e.Prev}, e.Event == LogSegment && e.Seq > 1
+	h := Head{Seq: e.Seq - 1, Hash: e.Prev}
+	if t, err := parseTree(h.Seq, e.Tree); err == nil { // else there is none: see Head
+		h.tree = t
+	}
+	return h, e.Event == LogSegment && e.Seq > 1
 }
 
 // follow returns the head behind line, the next record.

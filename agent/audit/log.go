@@ -78,6 +78,8 @@ type Log struct {
 	lost     uint64   // records in all
 	reserved bool     // whether the reserve lies there
 
+	sealed uint64 // the record that the last checkpoint of this Log ends with
+
 	closed bool
 }
 

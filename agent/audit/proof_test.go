@@ -20,7 +20,7 @@ func proofOf(t testing.TB, signer note.Signer, size, record uint64) Proof {
 	for range size {
 		var buf bytes.Buffer
 		e := Event{Version: Version, Seq: head.Seq + 1, Event: ListenerOpened, Host: "web1", Prev: head.Hash}
-		if err := encode(&buf, e); err != nil {
+		if _, err := encode(&buf, e); err != nil {
 			t.Fatal(err)
 		}
 		line := bytes.TrimSuffix(buf.Bytes(), []byte("\n"))

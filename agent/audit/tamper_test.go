@@ -279,7 +279,7 @@ func (m *maker) repack(name string, f func(lines [][]byte) [][]byte) {
 			lines = append(lines, bytes.Clone(line))
 		}
 	}
-	m.write(name, pack(m.t, bytes.Join(f(lines), nil), 3))
+	m.write(name, packBlocks(m.t, bytes.Join(f(lines), nil), 3))
 }
 
 // reindex rewrites the index of the first block of a compressed file, so that its
@@ -371,7 +371,7 @@ func TestTamper(t *testing.T) {
 				t.Fatal(err)
 			}
 			data = bytes.Replace(data, []byte("record 12"), []byte("record xx"), 1)
-			m.write(segment{first: 10, packed: true}.name(), pack(t, data, 3))
+			m.write(segment{first: 10, packed: true}.name(), packBlocks(t, data, 3))
 		}},
 		{"records are declared abandoned by a file that begins with an earlier one", "19", "19", func(t *testing.T, m *maker) {
 			m.repack(packed19, func(l [][]byte) [][]byte {

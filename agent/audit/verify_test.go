@@ -49,7 +49,7 @@ func (m *maker) add(e Event) {
 		m.change(&e)
 	}
 	start := m.file.Len()
-	if err := encode(&m.file, e); err != nil {
+	if _, err := encode(&m.file, e); err != nil {
 		m.t.Fatal(err)
 	}
 	m.trees = append(m.trees, m.head.tree)
@@ -105,7 +105,7 @@ func (m *maker) close(packed bool) {
 		if m.blocks {
 			n = math.MaxInt
 		}
-		m.write(name, pack(m.t, m.file.Bytes(), n))
+		m.write(name, packBlocks(m.t, m.file.Bytes(), n))
 	} else {
 		m.write(name, m.file.Bytes())
 	}
@@ -126,14 +126,14 @@ func (m *maker) write(name string, data []byte) {
 	}
 }
 
-// pack compresses lines, n of them in a block.
-func pack(t testing.TB, lines []byte, n int) []byte {
+// packBlocks compresses lines, n of them in a block.
+func packBlocks(t testing.TB, lines []byte, n int) []byte {
 	t.Helper()
 	var out bytes.Buffer
 	w := blockWriter{w: &out}
 	i := 0
 	for line := range bytes.Lines(lines) {
-		if err := w.write(line); err != nil {
+		if err := w.write(bytes.TrimSuffix(line, []byte("\n"))); err != nil {
 			t.Fatal(err)
 		}
 		if i++; i%n == 0 {
@@ -206,7 +206,7 @@ func TestVerifyLogGood(t *testing.T) {
 		{"a file is being compressed", func(m *maker) {
 			m.begin()
 			m.records(7)
-			m.write(segment{first: 1, packed: true}.name(), pack(m.t, m.file.Bytes(), 3))
+			m.write(segment{first: 1, packed: true}.name(), packBlocks(m.t, m.file.Bytes(), 3))
 			m.rotate(false)
 		}, Verified{First: 1, Last: 9, Files: 2}},
 		{"retention has removed the first file", func(m *maker) {

@@ -25,14 +25,14 @@ type state struct {
 	removed   uint64 // the last record that retention has removed, by what the log says
 	abandoned uint64
 
-	at place // of the last record
+	at spot // of the last record
 	// broken is where the last but one is, if the last does not carry its hash: one of
 	// the two was changed, and the record behind them tells which.
-	broken *place
+	broken *spot
 }
 
-// place is where a record is.
-type place struct {
+// spot is where a record is.
+type spot struct {
 	file   string
 	offset int64 // of its line, in a compressed file of its block
 }
@@ -120,12 +120,12 @@ func (v *verifier) follow(p prefix, line []byte, err error, offset int64) error 
 		}
 	}
 	if p.prev != v.sum {
-		v.broken = &place{v.at.file, v.at.offset}
+		v.broken = &spot{v.at.file, v.at.offset}
 	} else if err := v.special(p, line, offset); err != nil {
 		return err
 	}
 	v.count(p)
-	v.seq, v.sum, v.at = p.seq, lineSum(line), place{v.file, offset}
+	v.seq, v.sum, v.at = p.seq, lineSum(line), spot{v.file, offset}
 	v.before = append(v.before[:0], line...)
 	v.tree.grow(tlog.RecordHash(v.sum[:]), nil)
 	if v.broken != nil {
