@@ -153,3 +153,52 @@ func (l *Log) retryNow() {
 		l.trouble.tried = time.Time{}
 	}
 }
+
+// TestCheckpointOfAnother holds that a log that was cut off or changed while nobody
+// wrote it is written on, and not signed: what shows it stays.
+func TestCheckpointOfAnother(t *testing.T) {
+	for _, test := range []struct {
+		why, want string
+		tamper    func(m *maker)
+	}{
+		{"nothing was done", "", func(*maker) {}},
+		{"the end was cut off", "not the log of 31 records that was signed last", func(m *maker) {
+			edit(t, m.dir, logName, func(l [][]byte) [][]byte { return l[:4] })
+		}},
+		{"the active file was deleted", "not the log of 31 records that was signed last", func(m *maker) { m.unlink(logName) }},
+		{"a record was changed, and all behind it made anew", "not the log of 31 records that was signed last", func(m *maker) { remake(t, m, nil, changed(27)) }},
+		{"a record of another file was changed, and all made anew", "not the log of 31 records that was signed last", func(m *maker) { remake(t, m, nil, changed(3)) }},
+		{"the checkpoint was deleted, of which nothing is known then", "", func(m *maker) { m.unlink(CheckpointName) }},
+		{"retention has removed files", "", func(m *maker) { m.unlink(segment{first: 1, packed: true}.name()) }},
+	} {
+		t.Run(test.why, func(t *testing.T) {
+			m := makeLog(t)
+			test.tamper(m)
+			before, _ := os.ReadFile(filepath.Join(m.dir, CheckpointName)) // it may be gone
+			l, err := Open(m.dir, Options{Host: "web1"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			for range 2 {
+				if _, err := l.Append(Event{Event: AgentStarted}); err != nil {
+					t.Fatal(err)
+				}
+				_, err = l.Checkpoint(m.signer)
+			}
+			after, _ := os.ReadFile(filepath.Join(m.dir, CheckpointName))
+			if test.want == "" {
+				if err != nil || string(before) == string(after) {
+					t.Errorf("%v, and the checkpoint is\n%s", err, after)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), test.want) || errors.Is(err, ErrDegraded) || string(before) != string(after) {
+				t.Errorf("%v, want %q; the checkpoint is\n%s", err, test.want, after)
+			}
+			if d := damageOf(t, m.dir, VerifyOptions{}); d == nil {
+				t.Error("verify finds nothing")
+			}
+		})
+	}
+}
