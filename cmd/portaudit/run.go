@@ -166,6 +166,9 @@ func run(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 		Version: version(), PID: os.Getpid(),
 	}
 	o = asked(o, s, files, sockets)
+	if o, err = signed(o, s, log); err != nil {
+		return failure(withRemedy(err, "--state-dir"))
+	}
 	if s.metrics != "" {
 		var stop func()
 		o.Metrics, stop = publish(func(m alert.Metrics) error { return alert.WriteMetrics(s.metrics, m) }, logger)
@@ -186,6 +189,14 @@ func asked(o agent.Options, s settings, files *policyReader, sockets *listen.Lis
 		}
 	}
 	return o
+}
+
+// signed returns the options with a key by which the log is signed.
+func signed(o agent.Options, s settings, log *audit.Log) (agent.Options, error) {
+	signer, err := audit.OpenSigner(s.stateDir, s.logDir, hostName())
+	o.Sign = func() ([]audit.Event, error) { return log.Checkpoint(signer) }
+	o.SignAfter, o.SignEvery = s.log.signAfter, s.log.signEvery
+	return o, err
 }
 
 // startPolicy loads the policy to start with. A bad one is recorded before the
