@@ -22,6 +22,9 @@ itself.`,
 // logCommands are the commands below "portaudit log".
 func logCommands(s *settings) []*cobra.Command {
 	return []*cobra.Command{
+		newLogVerify(s),
+		newLogProve(s),
+		newLogCheckpoint(s),
 		newLogKey(s),
 	}
 }
