@@ -59,7 +59,10 @@ func (l *loop) sync() error {
 	if _, waits := l.Log.Pending(); !waits {
 		return nil
 	}
-	return l.took(l.Log.Sync())
+	if err := l.took(l.Log.Sync()); err != nil {
+		return err
+	}
+	return l.signDue()
 }
 
 // syncDue tells when the log wants to be synced; never, if nothing waits in it.

@@ -25,13 +25,10 @@ type measured struct {
 	findings  map[alert.FindingKind]int // without those of cross-checks and of the host
 }
 
-// logCheckpoint is the kind of record that is a signed checkpoint.
-const logCheckpoint = "log.checkpoint"
-
 // recorded notes what of the acknowledged records the metrics tell.
 func (m *measured) recorded(acknowledged []audit.Event) {
 	for _, e := range acknowledged {
-		if e.Event == logCheckpoint {
+		if e.Event == audit.LogCheckpoint {
 			m.signed = e.Time
 		}
 	}

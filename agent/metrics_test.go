@@ -145,7 +145,7 @@ func TestMetricsOfCheckpoints(t *testing.T) {
 	if !m.signed.IsZero() {
 		t.Errorf("a checkpoint of %v that nobody made", m.signed)
 	}
-	m.recorded([]audit.Event{{Event: logCheckpoint, Time: at}, {Event: logCheckpoint, Time: at.Add(time.Minute)}, {Event: audit.AgentStopped, Time: at.Add(time.Hour)}})
+	m.recorded([]audit.Event{{Event: audit.LogCheckpoint, Time: at}, {Event: audit.LogCheckpoint, Time: at.Add(time.Minute)}, {Event: audit.AgentStopped, Time: at.Add(time.Hour)}})
 	m.recorded(nil)
 	if !m.signed.Equal(at.Add(time.Minute)) {
 		t.Errorf("the last checkpoint is of %v", m.signed)

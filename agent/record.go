@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -70,7 +71,38 @@ func (l *loop) append(events []audit.Event) error {
 	if l.Unlogged == Alert {
 		l.ahead.open = append(l.ahead.open, events...)
 	}
-	return l.took(l.Log.Append(events...))
+	if err := l.took(l.Log.Append(events...)); err != nil {
+		return err
+	}
+	return l.signDue()
+}
+
+// signDue signs the log if enough records are on disk that are not signed.
+func (l *loop) signDue() error {
+	if l.SignAfter == 0 || l.Log.Seq()-l.signed < l.SignAfter {
+		return nil
+	}
+	return l.sign()
+}
+
+// sign signs the log, if something was recorded since it was signed. That it could
+// not be signed ends nothing: what it holds is worth recording all the same.
+func (l *loop) sign() error {
+	if l.Sign == nil || l.degraded {
+		return nil
+	}
+	acknowledged, err := l.Sign()
+	if err != nil && !errors.Is(err, audit.ErrDegraded) {
+		l.Logger.Error("no checkpoint of the audit log: who changes it now may not be found out", "error", err)
+		err = nil
+	}
+	if len(acknowledged) > 0 {
+		l.wake()
+		l.stale, l.unsaved = true, true
+	}
+	err = l.took(acknowledged, err)
+	l.signed = l.Log.Seq() // whether it was or not: it is not tried at each record
+	return err
 }
 
 // saveSoon saves the state if something was said since, or if it is time.

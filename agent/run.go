@@ -17,7 +17,7 @@ import (
 )
 
 // Options is what the loop works with. All but Realtime, CrossCheck, Reload,
-// LoadPolicy, PolicyChanged, Alerts, Notes, Rotated and Metrics are required.
+// LoadPolicy, PolicyChanged, Sign, Alerts, Notes, Rotated and Metrics are required.
 type Options struct {
 	List    func(context.Context) (listen.Snapshot, error) // listen.List
 	Catalog *registry.Catalog
@@ -48,6 +48,12 @@ type Options struct {
 	// after.
 	Alerts func(...audit.Event)
 
+	// Sign signs Log (audit.Log.Checkpoint) at the start, at the end, after SignAfter
+	// records and every SignEvery; nil: nobody does.
+	Sign      func() ([]audit.Event, error)
+	SignAfter uint64
+	SignEvery time.Duration
+
 	// Metrics takes the metrics after each audit that something was recorded
 	// before or by, and each minute. It must not wait for anything.
 	Metrics func(alert.Metrics)
@@ -75,28 +81,10 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	ticker := time.NewTicker(o.Interval)
-	defer ticker.Stop()
-	var cross <-chan time.Time // never, without a cross-check
-	if o.CrossCheck != nil {
-		ticker := time.NewTicker(o.CrossEvery)
-		defer ticker.Stop()
-		cross = ticker.C
-	}
-	var tell <-chan time.Time // never, where nobody wants metrics
-	if o.Metrics != nil {
-		ticker := time.NewTicker(tellEvery)
-		defer ticker.Stop()
-		tell = ticker.C
-	}
-	var look <-chan time.Time // never, without a policy to look at
-	if o.PolicyChanged != nil && o.LoadPolicy != nil {
-		ticker := time.NewTicker(lookEvery)
-		defer ticker.Stop()
-		look = ticker.C
-	}
+	c, stop := clocksOf(o)
+	defer stop()
 	for due := o.CrossCheck != nil; ; {
-		if stop, err := l.pause(ctx, tell); err != nil {
+		if stop, err := l.pause(ctx, c.tell); err != nil {
 			return err
 		} else if stop {
 			return l.stop()
@@ -115,7 +103,7 @@ func Run(ctx context.Context, o Options) error {
 		if l.measured.changed {
 			l.tell()
 		}
-		next, err := l.wait(ctx, clocks{ticker.C, cross, look, tell})
+		next, err := l.wait(ctx, c)
 		err = errors.Join(err, l.sync()) // an audit takes its time
 		switch {
 		case err != nil:
@@ -131,8 +119,33 @@ func Run(ctx context.Context, o Options) error {
 const lookEvery = time.Second
 
 // clocks are what a loop is woken by: to audit, to cross-check, to look at the
-// policy, to tell metrics. nil is never.
-type clocks struct{ audit, cross, policy, tell <-chan time.Time }
+// policy, to tell metrics, to sign the log. nil is never.
+type clocks struct{ audit, cross, policy, tell, sign <-chan time.Time }
+
+// clocksOf returns the clocks for what is asked for, and what stops them.
+func clocksOf(o Options) (c clocks, stop func()) {
+	var all []*time.Ticker
+	every := func(d time.Duration, asked bool) <-chan time.Time {
+		if !asked {
+			return nil
+		}
+		t := time.NewTicker(d)
+		all = append(all, t)
+		return t.C
+	}
+	c = clocks{
+		audit:  every(o.Interval, true),
+		cross:  every(o.CrossEvery, o.CrossCheck != nil),
+		policy: every(lookEvery, o.PolicyChanged != nil && o.LoadPolicy != nil),
+		tell:   every(tellEvery, o.Metrics != nil),
+		sign:   every(o.SignEvery, o.Sign != nil && o.SignEvery > 0),
+	}
+	return c, func() {
+		for _, t := range all {
+			t.Stop()
+		}
+	}
+}
 
 // step is what a loop does next.
 type step uint8
@@ -185,6 +198,10 @@ func (l *loop) wait(ctx context.Context, c clocks) (step, error) {
 			return crossCheckNow, nil
 		case <-c.tell:
 			l.tell()
+		case <-c.sign:
+			if err := l.sign(); err != nil {
+				return auditNow, err
+			}
 		case c, ok := <-l.Realtime.Changes:
 			switch {
 			case ctx.Err() != nil: // who tells of changes ends with it too
@@ -232,6 +249,8 @@ type loop struct {
 
 	losses uint64 // of this watch, as far as they were counted
 
+	signed uint64 // the record up to which the log was signed, or was to be
+
 	degraded bool  // whether the log cannot be written
 	ahead    ahead // of the log
 
@@ -261,7 +280,10 @@ func start(o Options) (*loop, error) {
 		events[0].Errors = []string{fmt.Sprintf("%d bytes behind the last whole record of the log were dropped", r.Dropped)}
 	}
 	events = append(events, loaded(o.Policy))
-	return l, l.record(events)
+	if err := l.record(events); err != nil {
+		return l, err
+	}
+	return l, l.sign() // the program before this may not have come to it
 }
 
 func named(p *policy.Policy) *audit.Policy {
@@ -380,6 +402,7 @@ func (l *loop) stop() error {
 	err := l.record([]audit.Event{{
 		Event: audit.AgentStopped, Message: "portaudit " + l.Version + " stopped", Program: l.Version, PID: l.PID,
 	}})
+	err = errors.Join(err, l.sign())
 	l.tell()
 	saved := l.save()
 	if errors.Is(saved, errAhead) {

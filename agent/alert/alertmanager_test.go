@@ -114,7 +114,7 @@ func TestAlertmanagerLife(t *testing.T) {
 		{"a cross-check that failed", []Message{event(0, audit.CrossFailed, nil)}, []string{"PortauditCrossCheckFailed medium 0-60"}, 0},
 		{"a summary lasts an hour behind its last", []Message{aSummary()}, []string{"PortauditSummary medium 0-61"}, 0},
 		{"a summary of ends is no alert", []Message{ends}, nil, 0},
-		{"nor is a policy that was loaded, a checkpoint or an end of nothing", []Message{event(0, audit.PolicyLoaded, nil), event(1, logCheckpoint, nil), event(2, audit.LogRestored, nil)}, nil, 0},
+		{"nor is a policy that was loaded, a checkpoint or an end of nothing", []Message{event(0, audit.PolicyLoaded, nil), event(1, audit.LogCheckpoint, nil), event(2, audit.LogRestored, nil)}, nil, 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.reason, func(t *testing.T) {

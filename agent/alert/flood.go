@@ -47,7 +47,7 @@ type pending struct {
 // exempt reports whether each event of a kind is delivered: those of the log's
 // own condition are few, and a checkpoint is a copy that has no other.
 func exempt(kind string) bool {
-	return kind == logCheckpoint || kind == audit.LogDegraded || kind == audit.LogRestored
+	return kind == audit.LogCheckpoint || kind == audit.LogDegraded || kind == audit.LogRestored
 }
 
 // key returns what alerts are counted by.

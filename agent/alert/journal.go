@@ -41,7 +41,7 @@ func MessageIDs() map[string]string {
 		audit.CrossFailed:     "ae87bf59eda4a167e3752ab5596a4204",
 		audit.ChangesLost:     "a4613f58c768c225ebf326de569b6859",
 		audit.LogSegment:      "4def6c2b22f149dcf81ed270f1d702d5",
-		logCheckpoint:         "5993799ccd5f0ef45b957d33ffce69f4",
+		audit.LogCheckpoint:   "5993799ccd5f0ef45b957d33ffce69f4",
 		audit.LogDegraded:     "71eee2f8b0d13296653a6e8fee8db5ad",
 		audit.LogRestored:     "2e1da7174e85d0790a799eee58816e9d",
 		audit.LogPruned:       "e6b6f8b36da90575819fba3c3c06ae72",

@@ -4,6 +4,8 @@ import (
 	"context"
 	"io"
 	"time"
+
+	"github.com/portaudit/portaudit/agent/audit"
 )
 
 // Lines is an output of one line for each message, for people. Each line is made
@@ -16,7 +18,7 @@ func NewLines(w io.Writer) Lines { return Lines{w} }
 
 // Send writes the line. A checkpoint is none: it is for programs.
 func (l Lines) Send(_ context.Context, m Message) error {
-	if m.Event.Event == logCheckpoint {
+	if m.Event.Event == audit.LogCheckpoint {
 		return nil
 	}
 	_, err := io.WriteString(l.w, m.Event.Time.UTC().Format(time.RFC3339)+" "+m.Text()+"\n")

@@ -23,7 +23,7 @@ func TestLines(t *testing.T) {
 			"2026-11-23T12:00:00Z policy.rejected: m; a:1:2: x; a:2:3: y\n"},
 		{"a reason that the message tells is not told twice", audit.Event{Event: audit.AuditFailed, Message: "the audit failed: m", Errors: []string{"m"}},
 			"2026-11-23T12:00:00Z audit.failed: the audit failed: m\n"},
-		{"a checkpoint is for programs", audit.Event{Event: logCheckpoint, Message: "m"}, ""},
+		{"a checkpoint is for programs", audit.Event{Event: audit.LogCheckpoint, Message: "m"}, ""},
 		{"a name cannot break the line or the terminal", audit.Event{Event: audit.FindingRaised, Severity: "low", Rule: "r", Message: "a\n\x1b[2J"},
 			"2026-11-23T12:00:00Z LOW r: a\\n\\x1b[2J\n"},
 	}

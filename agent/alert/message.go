@@ -112,9 +112,6 @@ const (
 	Info     Priority = 6
 )
 
-// logCheckpoint is the kind of event that signs the log.
-const logCheckpoint = "log.checkpoint"
-
 // Priority returns how urgent the message is: of a finding by its severity, of
 // what hinders the audit as a failure or a warning. What ends is a notice.
 func (m Message) Priority() Priority {
@@ -196,7 +193,7 @@ func alerts(kind string) bool {
 	switch kind {
 	case audit.FindingRaised, audit.FindingCleared,
 		audit.PolicyRejected, audit.AuditFailed, audit.CrossFailed, audit.ChangesLost, audit.CoverageChanged,
-		audit.LogDegraded, audit.LogRestored, logCheckpoint:
+		audit.LogDegraded, audit.LogRestored, audit.LogCheckpoint:
 		return true
 	}
 	return false

@@ -65,3 +65,35 @@ func BenchmarkRead(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkVerifyLog verifies a log of 64 MB with a checkpoint every 1,000 records,
+// by what lies beside it.
+func BenchmarkVerifyLog(b *testing.B) {
+	for _, packed := range []bool{false, true} {
+		b.Run(map[bool]string{false: "raw", true: "compressed"}[packed], func(b *testing.B) {
+			m := newMaker(b)
+			m.begin()
+			raw := 0
+			for size := 0; raw+size < 64<<20; size = m.file.Len() {
+				for range 999 {
+					m.add(nginx())
+				}
+				m.checkpoint()
+				if m.file.Len() > 32<<20 {
+					raw += m.file.Len()
+					m.blocks = true
+					m.rotate(packed)
+				}
+			}
+			m.checkpoint()
+			dir := m.done()
+			b.SetBytes(int64(raw + m.file.Len()))
+			b.ReportAllocs()
+			for b.Loop() {
+				if got, err := VerifyLog(dir, VerifyOptions{}); err != nil || got.Last != m.head.Seq {
+					b.Fatal(got, err)
+				}
+			}
+		})
+	}
+}

@@ -26,6 +26,11 @@ const (
 type Head struct {
 	Seq  uint64 `json:"seq"`
 	Hash string `json:"hash"`
+
+	// The tree over the records up to this one. A head that was made of a number
+	// and a hash alone, to read from there on, has none, and those that follow it
+	// have none: their size is 0.
+	tree tree
 }
 
 func firstHead() Head { return Head{Hash: strings.Repeat("0", 2*sha256.Size)} }
@@ -36,13 +41,31 @@ func firstHead() Head { return Head{Hash: strings.Repeat("0", 2*sha256.Size)} }
 type DamageError struct {
 	// Seq is the first sequence number that is missing or bad. A record that
 	// does not carry the hash of the one before counts against the one before.
-	Seq    uint64
-	Offset int64 // in bytes, of the line that shows it
+	// It is 0 where the records have nothing to do with it.
+	Seq uint64
+	// Last, if it is greater than Seq, is the last record of those of which one or
+	// all are meant: it cannot be told more exactly.
+	Last   uint64
+	File   string // the name of the file that shows it, "" if another error says that or none does
+	Offset int64  // in bytes, of the line that shows it; in a compressed file of its block
 	Err    error
 }
 
 func (d *DamageError) Error() string {
-	return fmt.Sprintf("record %d: %v (at byte %d)", d.Seq, d.Err, d.Offset)
+	text := d.Err.Error()
+	switch {
+	case d.Last > d.Seq:
+		text = fmt.Sprintf("records %d to %d: %s", d.Seq, d.Last, text)
+	case d.Seq > 0:
+		text = fmt.Sprintf("record %d: %s", d.Seq, text)
+	}
+	switch {
+	case d.File != "":
+		text += fmt.Sprintf(" (%s, byte %d)", d.File, d.Offset)
+	case d.Last == 0 && d.Seq > 0:
+		text += fmt.Sprintf(" (at byte %d)", d.Offset)
+	}
+	return text
 }
 
 func (d *DamageError) Unwrap() error { return d.Err }
@@ -111,13 +134,21 @@ func (h Head) next(line []byte, e Event) (_ Head, bad uint64, _ error) {
 // before returns the head that e, the header of a segment, follows; false if e is
 // none, or the first record of all.
 func before(e Event) (Head, bool) {
-	return Head{Seq: e.Seq - 1, Hash: e.Prev}, e.Event == LogSegment && e.Seq > 1
+	h := Head{Seq: e.Seq - 1, Hash: e.Prev}
+	if t, err := parseTree(h.Seq, e.Tree); err == nil { // else there is none: see Head
+		h.tree = t
+	}
+	return h, e.Event == LogSegment && e.Seq > 1
 }
 
 // follow returns the head behind line, the next record.
 func (h Head) follow(line []byte) Head {
 	sum := lineSum(line)
-	return Head{Seq: h.Seq + 1, Hash: hex.EncodeToString(sum[:])}
+	next := Head{Seq: h.Seq + 1, Hash: hex.EncodeToString(sum[:])}
+	if h.tree.size == h.Seq {
+		next.tree = h.tree.add(sum)
+	}
+	return next
 }
 
 // lineSum returns the hash of a line that the next record carries.

@@ -26,8 +26,9 @@
 // than Version is refused, never cut off.
 //
 // The chain shows a change to any record but the last ones: who can write the
-// file can cut off its end, or write the whole of it anew. Only a copy of its
-// head (see Verify) that is kept elsewhere shows that.
+// file can cut off its end, or write the whole of it anew. Checkpoints show that,
+// signed notes of the Merkle tree of the records (Log.Checkpoint, VerifyLog). Who has
+// the signing key can make them anew, too; not one that is kept elsewhere.
 //
 // # The fields
 //
@@ -47,6 +48,7 @@
 //	log.degraded      errors
 //	log.restored      lost
 //	coverage.changed  coverage
+//	log.checkpoint    checkpoint
 //	log.pruned        removed
 //
 // where LISTENER is listener, transport, address, addresses, port, namespace,

@@ -24,9 +24,10 @@ const (
 	LogPruned       = "log.pruned" // what is too old or too much is removed
 
 	// Of the log itself.
-	LogSegment  = "log.segment"  // begins a file
-	LogDegraded = "log.degraded" // it could not be written
-	LogRestored = "log.restored" // it can be written again
+	LogSegment    = "log.segment"    // begins a file
+	LogCheckpoint = "log.checkpoint" // signs the log up to here
+	LogDegraded   = "log.degraded"   // it could not be written
+	LogRestored   = "log.restored"   // it can be written again
 )
 
 // Event is one record of the audit log, one JSON object on one line. It is
@@ -99,6 +100,10 @@ type Event struct {
 	// Lost is how many records of the time in which the log could not be written are
 	// in it nowhere, for log.restored. nil is unknown.
 	Lost *uint64 `json:"lost,omitempty"`
+	// The log itself.
+	Tree       []string `json:"tree,omitempty"`       // of log.segment: the Merkle tree of the records before
+	Through    uint64   `json:"through,omitempty"`    // of log.pruned: the last record that was removed
+	Checkpoint string   `json:"checkpoint,omitempty"` // of log.checkpoint: the signed note, with its newlines
 
 	// The program, for agent.started and agent.stopped.
 	Program string `json:"program,omitempty"` // version of portaudit

@@ -39,15 +39,20 @@ type Line struct {
 
 // Event decodes the record. An error wraps a *DamageError.
 func (l Line) Event() (Event, error) {
+	e, err := l.decode()
+	if err != nil {
+		return Event{}, fmt.Errorf("audit log %s: %w", l.path, &DamageError{Seq: l.Seq, Offset: l.offset, Err: err})
+	}
+	return e, nil
+}
+
+func (l Line) decode() (Event, error) {
 	e, err := decode(l.Raw)
 	if err == nil && (e.Seq != l.Seq || e.Event != l.Kind || !e.Time.Equal(l.Time)) {
 		// JSON may have a key twice: the last counts, and the first was read.
 		err = errors.New("it says two things of itself")
 	}
-	if err != nil {
-		return Event{}, fmt.Errorf("audit log %s: %w", l.path, &DamageError{Seq: l.Seq, Offset: l.offset, Err: err})
-	}
-	return e, nil
+	return e, err
 }
 
 // Lines streams the records of the log in dir that are in r, in their order,

@@ -78,6 +78,9 @@ type Log struct {
 	lost     uint64   // records in all
 	reserved bool     // whether the reserve lies there
 
+	sealed  uint64 // the record that the last checkpoint of this Log ends with
+	extends bool   // whether the log is what was signed before this Log, and more
+
 	closed bool
 }
 

@@ -86,7 +86,7 @@ func (h Head) header() Event {
 	if h.Seq > 0 {
 		message = fmt.Sprintf("a new file of the log begins behind record %d", h.Seq)
 	}
-	return Event{Event: LogSegment, Message: message}
+	return Event{Event: LogSegment, Message: message, Tree: h.tree.list()}
 }
 
 // due reports whether r has to go into a new segment: the active one is too

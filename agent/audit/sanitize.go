@@ -2,6 +2,8 @@ package audit
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -35,7 +37,9 @@ func sanitize(e Event, l limits) Event {
 	e.FirstSeen, e.LastSeen = utc(e.FirstSeen), utc(e.LastSeen)
 	e.Addresses = l.strings(e.Addresses)
 	e.Owners = list(e.Owners, l, l.owner, func(rest string) Owner { return Owner{How: rest} })
-	e.Errors, e.Tags, e.Removed = l.strings(e.Errors), l.given(e.Tags), l.given(e.Removed)
+	e.Errors, e.Tags = l.strings(e.Errors), l.given(e.Tags)
+	e.Removed, e.Tree = l.given(e.Removed), l.given(e.Tree)
+	e.Checkpoint = l.note(e.Checkpoint)
 	if e.Registry != nil {
 		e.Registry = &Registry{
 			Range:       l.string(e.Registry.Range),
@@ -108,6 +112,17 @@ func (l limits) gap(g Gap) Gap {
 }
 
 func (l limits) string(s string) string { return Visible(Clip(s, l.text)) }
+
+// note keeps the newlines of a signed note, which is nothing without them. Any other
+// text has none.
+func (l limits) note(s string) string {
+	lines := strings.Split(s, "\n")
+	hostile := func(line string) bool { return Visible(line) != line }
+	if len(s) <= l.text && strings.Contains(s, "\n\n— ") && !slices.ContainsFunc(lines, hostile) {
+		return s
+	}
+	return l.string(s)
+}
 
 func (l limits) strings(in []string) []string {
 	return list(in, l, l.string, func(rest string) string { return rest })

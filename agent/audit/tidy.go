@@ -85,7 +85,7 @@ type removal struct {
 
 func (r removal) event() Event {
 	return Event{
-		Event: LogPruned, Removed: r.files,
+		Event: LogPruned, Removed: r.files, Through: r.last,
 		Message: fmt.Sprintf("records %d to %d are removed from the log, as the limits on what is kept say", r.first, r.last),
 	}
 }

@@ -102,7 +102,8 @@ func (l *Log) retreat() {
 	}
 	var rest []record
 	for _, r := range l.queue {
-		if r.event.Event == LogDegraded || r.event.Event == LogRestored {
+		switch r.event.Event {
+		case LogDegraded, LogRestored, LogCheckpoint: // a signature fits one place alone
 			continue
 		}
 		rest = append(rest, r)

@@ -185,6 +185,8 @@ func TestDocumentation(t *testing.T) {
 		"rules":    {"policy explain", `^(policy|coverage)\.|^listeners\[\]\.`},
 		"test":     {"policy test", `^expectations\[\]\.steps\[\]`},
 		"replay":   {"policy replay", `^(today|candidate)\.`},
+		"verify":   {"log verify", `^$`},
+		"proven":   {"log verify --proof", `^$`},
 		"event":    {"Fields of a record", `^(policy|refused|coverage|registry)\.|^owners\[\]`},
 	} {
 		rows, elsewhere := rowsOf(sections[test.heading]), regexp.MustCompile(test.elsewhere)

@@ -342,7 +342,8 @@ func everyField() audit.Event {
 		Refused:  &audit.Policy{Source: "p", SHA256: strings.Repeat("1", 64)},
 		Coverage: &audit.Coverage{Sources: []string{"s"}, Gaps: []audit.Gap{{Source: "s", Reason: "r", Hides: "owners", Count: 1, Fix: "f"}}, Notes: []audit.Note{{Source: "s", Text: "t"}}},
 		Lost:     &lost,
-		Errors:   []string{"e"}, Removed: []string{"f"}, Program: "v1", PID: 7, Tags: []string{"t"},
+		Errors:   []string{"e"}, Removed: []string{"f"}, Through: 7, Tree: []string{strings.Repeat("0", 64)},
+		Checkpoint: "web1/portaudit\n7\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n\n— web1/portaudit AAAAAAAA\n", Program: "v1", PID: 7, Tags: []string{"t"},
 	}
 }
 
@@ -351,7 +352,7 @@ var kinds = []string{
 	audit.AgentStarted, audit.AgentStopped, audit.PolicyLoaded, audit.PolicyRejected,
 	audit.ListenerOpened, audit.ListenerChanged, audit.ListenerClosed,
 	audit.FindingRaised, audit.FindingCleared, audit.AuditFailed, audit.CrossFailed, audit.ChangesLost, audit.LogPruned,
-	audit.LogSegment, audit.LogDegraded, audit.LogRestored, audit.CoverageChanged,
+	audit.LogSegment, audit.LogCheckpoint, audit.LogDegraded, audit.LogRestored, audit.CoverageChanged,
 }
 
 // TestJSONOfEveryEvent holds the schema to what docs/json.md says of each kind
@@ -457,7 +458,7 @@ func logged(t *testing.T, e audit.Event) []byte {
 func TestJSONOfBounds(t *testing.T) {
 	e := everyField()
 	e.Event, e.Change, e.Replaces, e.Policy, e.Refused, e.Coverage, e.Errors, e.Program, e.PID = audit.FindingRaised, "", "", nil, nil, nil, nil, "", 0
-	e.Removed, e.Lost = nil, nil
+	e.Removed, e.Lost, e.Through, e.Tree, e.Checkpoint = nil, nil, 0, nil, ""
 	e.Owners = slices.Repeat(e.Owners, 300)
 	line := logged(t, e)
 	if err := schema(t, "event").Validate(decode(t, line)); err != nil || !bytes.Contains(line, []byte("…[+44 more]")) {

@@ -25,6 +25,9 @@ type logSettings struct {
 	maxAge   time.Duration // of a file
 	keep     audit.Retention
 	unlogged agent.Unlogged
+
+	signAfter uint64        // records, after which the log is signed
+	signEvery time.Duration // between two signatures, where there is something new
 }
 
 // defaultLog is what a section says that is empty. There is a bound on the whole,
@@ -32,7 +35,8 @@ type logSettings struct {
 func defaultLog() logSettings {
 	return logSettings{
 		maxSize: audit.DefaultMaxSize, maxAge: audit.DefaultMaxAge,
-		keep: audit.Retention{Size: 1 << 30, Age: 400 * 24 * time.Hour},
+		keep:      audit.Retention{Size: 1 << 30, Age: 400 * 24 * time.Hour},
+		signAfter: 1000, signEvery: time.Hour,
 	}
 }
 
@@ -40,7 +44,9 @@ func defaultLog() logSettings {
 const (
 	minLogSize = 64 << 10
 	minLogAge  = time.Minute
-	maxPeriod  = 100 * 366 * 24 * time.Hour
+	// minSignEvery is for the reader of what is signed: each is a record.
+	minSignEvery = time.Minute
+	maxPeriod    = 100 * 366 * 24 * time.Hour
 )
 
 // parseLog reads the section, and returns every mistake in it.
@@ -105,6 +111,20 @@ func logKeys() map[string]func(*logSettings, string) error {
 			}
 			s.keep.Count = int(n)
 			return nil
+		},
+		"checkpoint_records": func(s *logSettings, text string) error {
+			n, err := strconv.ParseUint(text, 10, 31)
+			if err != nil || n == 0 || strconv.FormatUint(n, 10) != text {
+				return fmt.Errorf("%q is no whole number of records, 1 or more", text)
+			}
+			s.signAfter = n
+			return nil
+		},
+		"checkpoint_every": func(s *logSettings, text string) (err error) {
+			if s.signEvery, err = parsePeriod(text); err == nil && s.signEvery < minSignEvery {
+				err = fmt.Errorf("%q is under %v", text, minSignEvery)
+			}
+			return err
 		},
 		"disk_full": func(s *logSettings, text string) (err error) {
 			s.unlogged, err = agent.ParseUnlogged(text)

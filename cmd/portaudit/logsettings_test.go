@@ -10,8 +10,8 @@ import (
 )
 
 func TestParseLog(t *testing.T) {
-	s, err := parseConfig([]byte("log:\n  max_size: 8MiB\n  max_age: 12h\n  keep_size: 2GiB\n  keep_age: 90d\n  keep_count: 20\n  disk_full: alert\n"), "c.yaml")
-	want := logSettings{8 << 20, 12 * time.Hour, audit.Retention{Size: 2 << 30, Age: 90 * 24 * time.Hour, Count: 20}, agent.Alert}
+	s, err := parseConfig([]byte("log:\n  max_size: 8MiB\n  max_age: 12h\n  keep_size: 2GiB\n  keep_age: 90d\n  keep_count: 20\n  disk_full: alert\n  checkpoint_records: 7\n  checkpoint_every: 2m\n"), "c.yaml")
+	want := logSettings{8 << 20, 12 * time.Hour, audit.Retention{Size: 2 << 30, Age: 90 * 24 * time.Hour, Count: 20}, agent.Alert, 7, 2 * time.Minute}
 	if err != nil || s.log != want {
 		t.Errorf("%+v, %v, want %+v", s.log, err, want)
 	}
@@ -27,7 +27,7 @@ func TestParseLogRefuses(t *testing.T) {
 		{"no section", "log: big", "c.yaml:1:6: log wants keys under it"},
 		{"nothing", "log:", "c.yaml:1:5: log wants keys under it"},
 		{"a list", "log: [a]", "c.yaml:1:6: log wants keys under it"},
-		{"an unknown key", "log:\n  size: 1MiB", "c.yaml:2:3: unknown key \"size\" of log: known are disk_full, keep_age"},
+		{"an unknown key", "log:\n  size: 1MiB", "c.yaml:2:3: unknown key \"size\" of log: known are checkpoint_every, checkpoint_records, disk_full, keep_age"},
 		{"a key twice", "log:\n  max_age: 1h\n  max_age: 2h", "c.yaml:3:3: \"max_age\" is given twice"},
 		{"the section twice", "log: {max_age: 1h}\nlog: {max_age: 2h}", "c.yaml:2:6: \"log\" is given twice"},
 		{"a list for a value", "log:\n  max_age: [1h]", "c.yaml:2:12: max_age wants one value"},
@@ -42,6 +42,10 @@ func TestParseLogRefuses(t *testing.T) {
 		{"an octal number", "log:\n  keep_count: 010", "c.yaml:2:15: keep_count: \"010\" is no whole number of files"},
 		{"less than none", "log:\n  keep_count: -1", "keep_count: \"-1\" is no whole number"},
 		{"an unknown word", "log:\n  disk_full: ignore", "c.yaml:2:14: disk_full: \"ignore\" is none of suspend, alert, exit"},
+		{"no records", "log:\n  checkpoint_records: 0", "c.yaml:2:23: checkpoint_records: \"0\" is no whole number of records"},
+		{"half a record", "log:\n  checkpoint_records: 0.5", "\"0.5\" is no whole number of records"},
+		{"signed all the time", "log:\n  checkpoint_every: 1s", "c.yaml:2:21: checkpoint_every: \"1s\" is under 1m0s"},
+		{"never signed", "log:\n  checkpoint_every: 0", "\"0\" is under 1m0s"},
 		{"one file is more than is kept", "log: {max_size: 8MiB, keep_size: 4MiB}", "c.yaml:1:6: keep_size is less than max_size"},
 		{"all mistakes at once", "log:\n  max_age: x\n  keep_age: y\nlag: 1", "unknown key \"lag\""},
 	}

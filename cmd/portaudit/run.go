@@ -171,6 +171,9 @@ func run(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 		Interval: s.interval, Limits: agent.Limits{Confirm: s.confirm, Gone: s.gone},
 		Version: version(), PID: os.Getpid(),
 	}, s, files, sockets)
+	if o, err = signed(o, s, log); err != nil {
+		return failure(withRemedy(err, "--state-dir"))
+	}
 	var untidy func()
 	o.Notes, o.Rotated, untidy = tidy(ctx, s.logDir, s.log.keep, logger)
 	defer untidy()
@@ -203,6 +206,14 @@ func asked(o agent.Options, s settings, files *policyReader, sockets *listen.Lis
 		}
 	}
 	return o
+}
+
+// signed returns the options with a key by which the log is signed.
+func signed(o agent.Options, s settings, log *audit.Log) (agent.Options, error) {
+	signer, err := audit.OpenSigner(s.stateDir, s.logDir, hostName())
+	o.Sign = func() ([]audit.Event, error) { return log.Checkpoint(signer) }
+	o.SignAfter, o.SignEvery = s.log.signAfter, s.log.signEvery
+	return o, err
 }
 
 // startPolicy loads the policy to start with. A bad one is recorded before the

@@ -33,6 +33,8 @@ var documents = map[string]reflect.Type{
 	"rules":    reflect.TypeFor[explained](),
 	"test":     reflect.TypeFor[tested](),
 	"replay":   reflect.TypeFor[replayed](),
+	"verify":   reflect.TypeFor[verifiedLog](),
+	"proven":   reflect.TypeFor[provenRecord](),
 }
 
 // schema compiles a schema of docs/schema.

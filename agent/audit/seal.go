@@ -1,0 +1,181 @@
+package audit
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/mod/sumdb/note"
+)
+
+// Checkpoint signs the log as it is. It writes a record that holds the signed note of
+// the tree of all records before it, and then, to CheckpointName, a note of the tree
+// with that record. Where nothing was recorded since the last checkpoint of this Log,
+// it does nothing.
+//
+// It signs no log that is not the one that was signed last, and more: whoever cut off
+// or changed a log while nobody wrote it would get a signature for it, and the one
+// that shows it would be gone.
+//
+// It returns the events that became durable with this call, as Append does, and fails
+// as that does while the log cannot be written; no checkpoint waits for it then. If
+// the file alone cannot be written, the record is there and returned, and the file is
+// written by the next call that signs.
+func (l *Log) Checkpoint(signer note.Signer) ([]Event, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.closed:
+		return nil, l.wrap(os.ErrClosed)
+	case l.trouble != nil:
+		return l.retry()
+	}
+	err := l.write(true) // so that nothing waits before it
+	if err == nil && l.kept.Seq > 0 && l.kept.Seq != l.sealed {
+		err = l.seal(signer)
+	}
+	var unsigned *unsignedError
+	switch {
+	case errors.As(err, &unsigned):
+		done, err := l.result()
+		return done, errors.Join(err, l.wrap(unsigned))
+	case err != nil:
+		l.degrade(err)
+	}
+	return l.result()
+}
+
+// unsignedError says that the log could be written, and not signed.
+type unsignedError struct{ err error }
+
+func (e *unsignedError) Error() string { return e.err.Error() }
+func (e *unsignedError) Unwrap() error { return e.err }
+
+// seal signs what is kept, which is all of the log.
+func (l *Log) seal(signer note.Signer) error {
+	if !l.extends {
+		if err := extends(l.dir, l.kept.Seq); err != nil {
+			return &unsignedError{err}
+		}
+		l.extends = true
+	}
+	if err := l.enqueueSigned(signer); err != nil {
+		return err
+	}
+	// If the record goes into a new segment, the header of that comes before it, and
+	// is to be signed with the rest.
+	before := l.kept.Seq
+	if err := l.room(); err != nil {
+		return err
+	}
+	if l.kept.Seq != before {
+		l.queue = nil
+		if err := l.enqueueSigned(signer); err != nil {
+			return err
+		}
+	}
+	if err := l.write(true); err != nil {
+		return err
+	}
+	signed, err := l.signed(signer)
+	if err == nil {
+		err = WriteFile(filepath.Join(l.dir, CheckpointName), signed, 0o600)
+	}
+	if err != nil {
+		return &unsignedError{err}
+	}
+	l.sealed = l.kept.Seq
+	return nil
+}
+
+func (l *Log) enqueueSigned(signer note.Signer) error {
+	signed, err := l.signed(signer)
+	if err != nil {
+		return &unsignedError{err}
+	}
+	e := Event{
+		Event: LogCheckpoint, Checkpoint: string(signed),
+		Message: fmt.Sprintf("the %d records before this are signed by the key %s+%08x", l.kept.Seq, signer.Name(), signer.KeyHash()),
+	}
+	return l.enqueue([]Event{l.stamp(e)})
+}
+
+// signed returns the signed note of the records that are kept.
+func (l *Log) signed(signer note.Signer) ([]byte, error) {
+	if l.kept.tree.size != l.kept.Seq {
+		return nil, errors.New("the log cannot be signed: the header of its file does not hold the tree of the records before it")
+	}
+	return signTree(l.kept.tree, signer)
+}
+
+// extends says why the log in dir, which ends with the record last, is not the one
+// that the checkpoint beside it was made of, and more.
+func extends(dir string, last uint64) error {
+	text, err := readBounded(filepath.Join(dir, KeyName), maxKeyFile)
+	if err != nil {
+		return nil //nolint:nilerr // without keys there is nothing to go by
+	}
+	signed, err := readBounded(filepath.Join(dir, CheckpointName), maxNote)
+	if err != nil {
+		return nil //nolint:nilerr // nothing was signed yet, or what was is gone
+	}
+	keys, err := ParseKeys(text)
+	if err != nil {
+		return nil //nolint:nilerr // as above
+	}
+	c, err := ParseCheckpoint(signed, keys)
+	if err != nil || c.Size == 0 {
+		return nil //nolint:nilerr // one that is not ours proves nothing
+	}
+	other := fmt.Errorf("it is not the log of %d records that was signed last: records were changed or cut off (portaudit log verify tells more); "+
+		"it is not signed any more: keep the directory as evidence by moving it, and a new log is started", c.Size)
+	if c.Size > last {
+		return other
+	}
+	root, err := rootAt(dir, c.Size)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: %w", other, err)
+	case root != nil && *root != c.Root:
+		return other
+	}
+	return nil
+}
+
+// rootAt returns the root of the tree of the first size records, nil if retention has
+// removed the last of them. It reads the one segment in which that is.
+func rootAt(dir string, size uint64) (*[32]byte, error) {
+	s, err := look(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.close(); err != nil {
+		return nil, err
+	}
+	first := s.first
+	for i := len(s.closed) - 1; i >= 0 && (first == 0 || first > size); i-- {
+		first = s.closed[i].first
+	}
+	if first == 0 || first > size {
+		return nil, nil
+	}
+	h := firstHead()
+	for l, err := range Lines(dir, Range{After: first - 1}) {
+		if err != nil {
+			return nil, err
+		}
+		if l.Seq == first && first > 1 {
+			t, err := treeBefore(l)
+			if err != nil {
+				return nil, err
+			}
+			h = Head{Seq: first - 1, tree: t}
+		}
+		if h = h.follow(l.Raw); h.Seq == size {
+			break
+		}
+	}
+	root := [32]byte(h.tree.root())
+	return &root, nil
+}

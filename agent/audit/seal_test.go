@@ -1,0 +1,204 @@
+package audit
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestCheckpoint signs a log as it is written, rotated, compressed, pruned and opened
+// again, and verifies it each time.
+func TestCheckpoint(t *testing.T) {
+	dir, state := t.TempDir(), t.TempDir()
+	signer, err := OpenSigner(state, dir, "web1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := func() *Log {
+		t.Helper()
+		l, err := Open(dir, Options{Host: "web1", MaxSize: 4 << 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	l := open()
+	removed := uint64(0)
+	for i := range 120 {
+		if _, err := l.Append(Event{Event: FindingRaised, Message: "record " + strconv.Itoa(i)}); err != nil {
+			t.Fatal(err)
+		}
+		if i%3 == 0 {
+			events, err := l.Checkpoint(signer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if last := events[len(events)-1]; last.Event != LogCheckpoint || last.Seq != l.Seq() || !strings.Contains(last.Checkpoint, "\n"+strconv.FormatUint(last.Seq-1, 10)+"\n") {
+				t.Fatalf("the last event that is returned is %+v", last)
+			}
+			if again, err := l.Checkpoint(signer); err != nil || len(again) > 0 {
+				t.Fatalf("nothing is new, and signed again: %+v, %v", again, err)
+			}
+			if got, err := VerifyLog(dir, VerifyOptions{}); err != nil || got.Covered != l.Seq() || got.Last != l.Seq() {
+				t.Fatalf("after record %d: %+v, %v", l.Seq(), got, err)
+			}
+		}
+		if i%40 == 10 {
+			err := Tidy(t.Context(), dir, Retention{Count: 3}, func(e Event) error {
+				removed = e.Through
+				_, err := l.Append(e)
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+			l = open()
+		}
+	}
+	if _, err := l.Checkpoint(signer); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := VerifyLog(dir, VerifyOptions{})
+	if err != nil || got.First == 1 || got.First != removed+1 || got.Files < 4 || got.Covered != got.Last || got.Signed < 10 {
+		t.Errorf("in the end: %+v, %v; up to %d was removed", got, err, removed)
+	}
+	if _, err := l.Checkpoint(signer); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("closed: %v, want os.ErrClosed", err)
+	}
+}
+
+// TestCheckpointFile holds that where the file cannot be replaced the record is
+// written, the log goes on, and the next checkpoint makes it good.
+func TestCheckpointFile(t *testing.T) {
+	dir := t.TempDir()
+	signer, _ := newKey(t, "web1")
+	l := openLog(t, dir)
+	path := filepath.Join(dir, CheckpointName)
+	if err := os.Mkdir(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(path, "in the way"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	events, err := l.Checkpoint(signer)
+	if err == nil || errors.Is(err, ErrDegraded) || len(events) == 0 || events[len(events)-1].Event != LogCheckpoint {
+		t.Errorf("%+v, %v, want the record and an error that is not ErrDegraded", events, err)
+	}
+	if err := os.RemoveAll(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Checkpoint(signer); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestCheckpointInTrouble holds that what was signed for one place in the log never
+// comes to stand in another.
+func TestCheckpointInTrouble(t *testing.T) {
+	dir, state := t.TempDir(), t.TempDir()
+	signer, err := OpenSigner(state, dir, "web1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken := errors.New("injected")
+	for n := range 40 {
+		d, calls := realDisk(), 0
+		sync := d.sync
+		d.sync = func(f *os.File) error {
+			if calls++; calls == n+1 {
+				return broken
+			}
+			return sync(f)
+		}
+		dir := copyLog(t, dir)
+		l, err := openOn(d, dir, Options{Host: "web1"})
+		if err != nil {
+			continue // it failed at the start
+		}
+		for range 8 {
+			_, _ = l.Append(Event{Event: ListenerOpened})
+			_, _ = l.Checkpoint(signer)
+			l.retryNow()
+		}
+		if _, err := l.Checkpoint(signer); err != nil {
+			t.Fatalf("fsync %d failed, and after it: %v", n+1, err)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := VerifyLog(dir, VerifyOptions{}); err != nil || got.Covered != got.Last {
+			t.Fatalf("fsync %d failed: %+v, %v", n+1, got, err)
+		}
+	}
+}
+
+// retryNow makes a log that cannot be written try again at its next call.
+func (l *Log) retryNow() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.trouble != nil {
+		l.trouble.tried = time.Time{}
+	}
+}
+
+// TestCheckpointOfAnother holds that a log that was cut off or changed while nobody
+// wrote it is written on, and not signed: what shows it stays.
+func TestCheckpointOfAnother(t *testing.T) {
+	for _, test := range []struct {
+		why, want string
+		tamper    func(m *maker)
+	}{
+		{"nothing was done", "", func(*maker) {}},
+		{"the end was cut off", "not the log of 31 records that was signed last", func(m *maker) {
+			edit(t, m.dir, logName, func(l [][]byte) [][]byte { return l[:4] })
+		}},
+		{"the active file was deleted", "not the log of 31 records that was signed last", func(m *maker) { m.unlink(logName) }},
+		{"a record was changed, and all behind it made anew", "not the log of 31 records that was signed last", func(m *maker) { remake(t, m, nil, changed(27)) }},
+		{"a record of another file was changed, and all made anew", "not the log of 31 records that was signed last", func(m *maker) { remake(t, m, nil, changed(3)) }},
+		{"the checkpoint was deleted, of which nothing is known then", "", func(m *maker) { m.unlink(CheckpointName) }},
+		{"retention has removed files", "", func(m *maker) { m.unlink(segment{first: 1, packed: true}.name()) }},
+	} {
+		t.Run(test.why, func(t *testing.T) {
+			m := makeLog(t)
+			test.tamper(m)
+			before, _ := os.ReadFile(filepath.Join(m.dir, CheckpointName)) // it may be gone
+			l, err := Open(m.dir, Options{Host: "web1"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			for range 2 {
+				if _, err := l.Append(Event{Event: AgentStarted}); err != nil {
+					t.Fatal(err)
+				}
+				_, err = l.Checkpoint(m.signer)
+			}
+			after, _ := os.ReadFile(filepath.Join(m.dir, CheckpointName))
+			if test.want == "" {
+				if err != nil || string(before) == string(after) {
+					t.Errorf("%v, and the checkpoint is\n%s", err, after)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), test.want) || errors.Is(err, ErrDegraded) || string(before) != string(after) {
+				t.Errorf("%v, want %q; the checkpoint is\n%s", err, test.want, after)
+			}
+			if d := damageOf(t, m.dir, VerifyOptions{}); d == nil {
+				t.Error("verify finds nothing")
+			}
+		})
+	}
+}
