@@ -38,7 +38,7 @@ Start with "portaudit scan". It changes nothing.`,
 		" for more information about a command.", " for more.",
 	).Replace(root.UsageTemplate()))
 	root.PersistentFlags().StringVar(&s.config, "config", "", "configuration `FILE` (default "+defaultPaths().config+" if there is one)")
-	root.AddCommand(newScan(&s), newWatch(&s), newRun(&s), newReload(&s), newStatus(&s), newExplain(&s), newPolicy(&s), newRegistry(&s))
+	root.AddCommand(newScan(&s), newWatch(&s), newRun(&s), newReload(&s), newStatus(&s), newExplain(&s), newLog(&s), newPolicy(&s), newRegistry(&s))
 	root.SetFlagErrorFunc(wrongFlag)
 	root.SetHelpCommand(newHelp())
 	ownCompletion(root)
