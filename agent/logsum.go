@@ -70,11 +70,9 @@ const (
 
 // Summing sums up a log, of which each line is given to Take.
 type Summing struct {
-	selection Selection
-	filter    Filter
-	glance    bool // whether the selection needs no record decoded
-	zone      *time.Location
-	sum       LogSum
+	filter Filter
+	zone   *time.Location
+	sum    LogSum
 
 	kinds, raised, cleared, ports, programs tally
 	hours, days                             map[time.Time]*SpanCount // hours is nil where there were too many
@@ -84,10 +82,8 @@ type Summing struct {
 
 // NewSumming returns a sum of nothing. Days are those of the zone.
 func NewSumming(s Selection, zone *time.Location) *Summing {
-	rest := s
-	rest.Since, rest.Until, rest.After, rest.Event = time.Time{}, time.Time{}, 0, ""
 	return &Summing{
-		selection: s, filter: s.Filter(), glance: rest == Selection{}, zone: zone,
+		filter: s.Filter(), zone: zone,
 		kinds: newTally(maxKinds), raised: newTally(maxRules), cleared: newTally(maxRules), ports: newTally(maxPorts), programs: newTally(maxPrograms),
 		hours: map[time.Time]*SpanCount{}, days: map[time.Time]*SpanCount{},
 	}
@@ -95,11 +91,7 @@ func NewSumming(s Selection, zone *time.Location) *Summing {
 
 // Take takes the next line.
 func (s *Summing) Take(l audit.Line) error {
-	if s.glance {
-		if !s.filter.MayTake(l) {
-			return nil
-		}
-	} else if _, taken, err := s.filter.Select(l); err != nil || !taken {
+	if taken, err := s.filter.Takes(l); err != nil || !taken {
 		return err
 	}
 	s.sum.Records++
@@ -258,7 +250,9 @@ func (g *glimpse) look(l audit.Line) error {
 		g.port = []byte(PortText(Listener{Port: e.Port}))
 	}
 	for _, o := range e.Owners {
-		g.program([]byte(baseName(cmp.Or(o.Executable, o.Command))))
+		if file := cmp.Or(o.Executable, o.Command); file != "" {
+			g.program([]byte(baseName(file)))
+		}
 	}
 	return nil
 }

@@ -159,6 +159,7 @@ type Filter struct {
 	selection Selection
 	texts     []needle // each must be in the line
 	grave     [][]byte // one of these must be in the line
+	exact     bool     // no record need be decoded
 }
 
 // needle is a text that a line of the selection has, unless it is written with an
@@ -179,7 +180,9 @@ func (n needle) mayBeIn(line []byte) bool {
 
 // Filter makes the filter of a selection.
 func (s Selection) Filter() Filter {
-	f := Filter{selection: s}
+	rest := s
+	rest.Since, rest.Until, rest.After, rest.Event = time.Time{}, time.Time{}, 0, ""
+	f := Filter{selection: s, exact: rest == Selection{}}
 	for _, text := range []string{s.Rule, s.Transport, s.Container, s.Unit, s.User} {
 		if text != "" {
 			f.texts = append(f.texts, needleOf(text))
@@ -217,7 +220,11 @@ func literal(pattern string) string {
 // MayTake reports whether the line may be one of the selection, which its record
 // then says.
 func (f Filter) MayTake(l audit.Line) bool {
-	if !f.selection.takesKind(l.Kind) || !f.mayBeGrave(l.Raw) {
+	s := f.selection
+	if l.Seq <= s.After || !s.Since.IsZero() && l.Time.Before(s.Since) || !s.Until.IsZero() && !l.Time.Before(s.Until) {
+		return false
+	}
+	if !s.takesKind(l.Kind) || !f.mayBeGrave(l.Raw) {
 		return false
 	}
 	for _, n := range f.texts {
@@ -245,6 +252,15 @@ func (f Filter) mayHavePort(line []byte) bool {
 		return true
 	})
 	return has || !clear
+}
+
+// Takes reports whether the line is one of the selection.
+func (f Filter) Takes(l audit.Line) (bool, error) {
+	if f.exact {
+		return f.MayTake(l), nil
+	}
+	_, taken, err := f.Select(l)
+	return taken, err
 }
 
 // Select returns the record of a line if it is one of the selection.

@@ -2,7 +2,9 @@ package agent
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"maps"
 	"slices"
@@ -22,7 +24,7 @@ type Moment struct {
 	Listeners []ThenListener  // one for each address
 	Findings  []Finding       // of the host and of cross-checks
 	Doubts    []Doubt         // what there may have been beside these, and why
-	Damage    error           // at which the log could be read no further, of those that come to matter
+	Err       error           // by which the log could be read no further
 }
 
 // ThenListener is a listener at a moment, with the record that tells of it.
@@ -69,38 +71,44 @@ const roomThen = 20 << 20
 // moment. now is the time at which it is asked, held says that an agent writes to
 // the log. It reads no further than it must, and holds no more of the log than
 // roomThen.
-func Then(lines iter.Seq2[audit.Line, error], at, now time.Time, held bool) (Moment, error) {
-	t := then{moment: Moment{At: at.UTC(), Listeners: []ThenListener{}, Findings: []Finding{}, Doubts: []Doubt{}}, kept: map[string]*keptListener{}, others: map[string]keptLine{}, room: roomThen}
+func Then(lines iter.Seq2[audit.Line, error], at, now time.Time, held bool) Moment {
+	t := then{
+		moment: Moment{At: at.UTC(), Listeners: []ThenListener{}, Findings: []Finding{}, Doubts: []Doubt{}},
+		kept:   map[string]*keptListener{}, others: map[string]audit.Line{}, room: roomThen,
+	}
 	for l, err := range lines {
-		if err != nil {
-			t.moment.Damage = err
+		done := false
+		if err == nil {
+			done, err = t.read(l)
+		}
+		if errors.Is(err, io.ErrUnexpectedEOF) { // a record that is being written
 			break
 		}
-		if t.first.seq == 0 {
-			t.first = sign{l.Seq, l.Time, l.Kind}
-		}
-		if l.Time.After(at) {
-			t.passed = true
-			if done, err := t.after(l); done || err != nil {
-				if err != nil {
-					return t.moment, err
-				}
-				break
-			}
-			continue
-		}
-		if t.passed { // the clock was put back
-			if t.clock.seq == 0 {
-				t.clock = sign{l.Seq, l.Time, l.Kind}
-			}
-			continue
-		}
-		if err := t.take(l); err != nil {
-			return t.moment, err
+		if t.moment.Err = err; done || err != nil {
+			break
 		}
 	}
-	err := t.finish(now, held)
-	return t.moment, err
+	t.finish()
+	t.doubts(now, held)
+	return t.moment
+}
+
+// read takes the next line, and reports whether all is known.
+func (t *then) read(l audit.Line) (done bool, err error) {
+	here := sign{l.Seq, l.Time, l.Kind}
+	if t.first.seq == 0 {
+		t.first = here
+	}
+	switch {
+	case l.Time.After(t.moment.At):
+		t.passed = true
+		return t.after(l)
+	case !t.passed:
+		return false, t.take(l)
+	case t.clock.seq == 0: // it was put back
+		t.clock = here
+	}
+	return false, nil
 }
 
 // sign is a record as a sign that somebody wrote.
@@ -114,7 +122,7 @@ type sign struct {
 type then struct {
 	moment Moment
 	kept   map[string]*keptListener // by id
-	others map[string]keptLine      // findings of the host and of cross-checks, by their id
+	others map[string]audit.Line    // findings of the host and of cross-checks, by their id
 	room   int                      // bytes that may still be held
 	crowd  int                      // records that there was no room for
 
@@ -126,25 +134,20 @@ type then struct {
 	lost                     *Doubt
 }
 
-// keptLine is a record that may have to be told of.
-type keptLine struct {
-	seq  uint64
-	line []byte
-}
-
 // keptListener is what says how a listener is: the last record of the listener
 // itself, and of each finding that was not cleared.
 type keptListener struct {
-	keptLine
-	findings map[string]keptLine
-	gone     *time.Time // last seen before the moment, and found gone after it
-	ended    bool       // after the moment: what is told of its id later is of another
+	line     audit.Line
+	findings map[string]audit.Line // by id
+	gone     *time.Time            // last seen before the moment, and found gone after it
+	ended    bool                  // after the moment: what is told of its id later is of another
 }
 
 // take brings the state up to a record of before the moment.
 func (t *then) take(l audit.Line) error {
 	t.moment.Record, t.moment.Recorded = l.Seq, l.Time.UTC()
 	t.last = sign{l.Seq, l.Time, l.Kind}
+	t.alive = t.alive || !ofLog(l.Kind) // of an agent whose start was removed
 	switch l.Kind {
 	case audit.ListenerOpened, audit.ListenerChanged, audit.ListenerClosed, audit.FindingRaised, audit.FindingCleared:
 		t.failing = nil
@@ -254,8 +257,8 @@ func (t *then) listener(l audit.Line) error {
 			k = &keptListener{}
 			t.kept[m.listener] = k
 		}
-		t.free(k.keptLine)
-		k.keptLine = line
+		t.free(k.line)
+		k.line = line
 	}
 	t.free(k.findings[m.finding])
 	delete(k.findings, m.finding)
@@ -272,7 +275,7 @@ func (t *then) raise(k *keptListener, l audit.Line, id string) {
 		return
 	}
 	if k.findings == nil {
-		k.findings = map[string]keptLine{}
+		k.findings = map[string]audit.Line{}
 	}
 	k.findings[id] = line
 }
@@ -280,19 +283,20 @@ func (t *then) raise(k *keptListener, l audit.Line, id string) {
 // perLine is what holding a line takes beside its bytes.
 const perLine = 200
 
-// keep holds the bytes of a line, if there is room for them.
-func (t *then) keep(l audit.Line) (keptLine, bool) {
+// keep holds a line, if there is room for its bytes.
+func (t *then) keep(l audit.Line) (audit.Line, bool) {
 	if t.room < len(l.Raw)+perLine {
 		t.crowd++
-		return keptLine{}, false
+		return audit.Line{}, false
 	}
 	t.room -= len(l.Raw) + perLine
-	return keptLine{l.Seq, slices.Clone(l.Raw)}, true
+	l.Raw = slices.Clone(l.Raw)
+	return l, true
 }
 
-func (t *then) free(k keptLine) {
-	if k.line != nil {
-		t.room += len(k.line) + perLine
+func (t *then) free(l audit.Line) {
+	if l.Raw != nil {
+		t.room += len(l.Raw) + perLine
 	}
 }
 
@@ -301,7 +305,7 @@ func (t *then) forget(id string) {
 	if k == nil {
 		return
 	}
-	t.free(k.keptLine)
+	t.free(k.line)
 	for _, f := range k.findings {
 		t.free(f)
 	}
@@ -349,11 +353,11 @@ func (t *then) afterwards(l audit.Line) error {
 		if e.LastSeen != nil && e.LastSeen.Before(at) {
 			k.gone = utcOf(*e.LastSeen)
 		}
-	case k != nil && e.Event == audit.FindingRaised && k.seq > t.last.seq:
+	case k != nil && e.Event == audit.FindingRaised && k.line.Seq > t.last.seq:
 		t.raise(k, l, e.ID)
 	case k == nil && heldBy(e) && e.FirstSeen != nil && !e.FirstSeen.After(at):
 		if line, ok := t.keep(l); ok {
-			t.kept[e.Listener] = &keptListener{keptLine: line}
+			t.kept[e.Listener] = &keptListener{line: line}
 			t.forget(e.Replaces)
 		}
 	}
@@ -374,45 +378,39 @@ func utcOf(t time.Time) *time.Time {
 // say nothing of whether an agent was there.
 func ofLog(kind string) bool { return len(kind) > 4 && kind[:4] == "log." }
 
-// finish makes documents of what was kept, and says how sure all that is.
-func (t *then) finish(now time.Time, held bool) error {
-	strings := interned{}
+// finish makes documents of what was kept.
+func (t *then) finish() {
+	shared := interned{}
 	for _, id := range slices.Sorted(maps.Keys(t.kept)) {
 		k := t.kept[id]
 		delete(t.kept, id) // its bytes are needed no more
-		if err := t.tell(k, id, strings); err != nil {
-			return err
+		if err := t.tell(k, id, shared); err != nil {
+			t.moment.Err = errors.Join(t.moment.Err, err)
 		}
 	}
 	slices.SortStableFunc(t.moment.Listeners, func(a, b ThenListener) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Transport, b.Transport), cmp.Compare(a.Port, b.Port), cmp.Compare(a.Address, b.Address), cmp.Compare(a.ID, b.ID))
 	})
 	for _, id := range slices.Sorted(maps.Keys(t.others)) {
-		e, err := audit.Line{Raw: t.others[id].line}.Event()
+		e, err := t.others[id].Event()
 		if err != nil {
-			return err
+			t.moment.Err = errors.Join(t.moment.Err, err)
+			continue
 		}
 		t.moment.Findings = append(t.moment.Findings, Finding{ID: e.ID, Rule: e.Rule, Severity: e.Severity, Message: e.Message, Why: e.Why, Fix: e.Fix, Tags: e.Tags})
 	}
-	t.doubts(now, held)
-	return nil
 }
 
 // tell makes the documents of one listener, by what the loop itself would remember
 // of it.
-func (t *then) tell(k *keptListener, id string, strings interned) error {
-	lines := append([]keptLine{k.keptLine}, slices.Collect(maps.Values(k.findings))...)
-	slices.SortFunc(lines, func(a, b keptLine) int { return cmp.Compare(a.seq, b.seq) })
+func (t *then) tell(k *keptListener, id string, shared interned) error {
+	lines := append([]audit.Line{k.line}, slices.Collect(maps.Values(k.findings))...)
+	slices.SortFunc(lines, func(a, b audit.Line) int { return cmp.Compare(a.Seq, b.Seq) })
 	tracks := map[string]track{}
-	last := k.seq
-	var recorded time.Time
-	for _, kept := range lines {
-		e, err := audit.Line{Raw: kept.line}.Event()
+	for _, l := range lines {
+		e, err := l.Event()
 		if err != nil {
 			return err
-		}
-		if kept.seq == last {
-			recorded = e.Time.UTC()
 		}
 		t.moment.Host = cmp.Or(t.moment.Host, e.Host)
 		replay(tracks, e)
@@ -424,11 +422,11 @@ func (t *then) tell(k *keptListener, id string, strings interned) error {
 	}
 	l.Findings = []Finding{}
 	for _, id := range slices.Sorted(maps.Keys(was.Raised)) {
-		l.Findings = append(l.Findings, strings.finding(was.Raised[id]))
+		l.Findings = append(l.Findings, shared.finding(was.Raised[id]))
 	}
 	for _, address := range was.Addresses {
 		l.Address = address
-		t.moment.Listeners = append(t.moment.Listeners, ThenListener{Listener: l, Record: last, Recorded: recorded, LastSeen: k.gone})
+		t.moment.Listeners = append(t.moment.Listeners, ThenListener{Listener: l, Record: k.line.Seq, Recorded: k.line.Time.UTC(), LastSeen: k.gone})
 	}
 	return nil
 }
@@ -458,11 +456,11 @@ func (t *then) doubts(now time.Time, held bool) {
 	}
 	m := &t.moment
 	began := t.first.time
-	if t.moment.Damage != nil && t.next.seq == 0 {
+	if t.moment.Err != nil && t.next.seq == 0 {
 		add(DoubtDamage, t.last.time, time.Time{}, "The log is damaged, and cannot be read further than record %d.", t.last.seq)
 	}
 	switch {
-	case t.first.seq == 0 && m.Damage == nil:
+	case t.first.seq == 0 && m.Err == nil:
 		add(DoubtBefore, time.Time{}, time.Time{}, "The log has no record.")
 		return
 	case t.last.seq == 0 && t.first.seq > 0:
@@ -490,15 +488,14 @@ func (t *then) doubts(now time.Time, held bool) {
 
 // presence says whether an agent was there at the moment.
 func (t *then) presence(add func(kind string, since, until time.Time, format string, args ...any), now time.Time, held bool) {
-	if t.last.seq == 0 || t.moment.Damage != nil && t.next.seq == 0 {
+	if t.last.seq == 0 || t.moment.Err != nil && t.next.seq == 0 {
 		return
 	}
 	const blind = "what opened and closed meanwhile is not known"
 	startsNext := t.next.kind == audit.AgentStarted
 	switch {
-	case !t.alive && (t.next.seq == 0 || startsNext):
+	case !t.alive:
 		add(DoubtAbsent, t.last.time, t.next.time, "No daemon was there at that time: %s.", blind)
-	case !t.alive: // its start was removed
 	case startsNext:
 		add(DoubtSilent, t.last.time, t.next.time, "The daemon ended without a word, and may not have been there any more at that time: %s.", blind)
 	case t.next.seq == 0 && !held:
