@@ -77,7 +77,8 @@ type Life struct {
 	open   map[string]*living
 	alone  map[string]time.Time // findings without a listener, by id, since when
 
-	last     time.Time // of the last record that an agent wrote
+	ends     time.Time // of the last record
+	last     time.Time // of the last that an agent wrote
 	present  bool      // between its start and its stop
 	absences []span    // the last ones, for what they make unsure
 }
@@ -95,8 +96,7 @@ type raisedSince struct {
 	at   time.Time
 }
 
-// NewLife returns the life of a port, of which nothing is known yet. Of the
-// selection the times bound what is told, not what is taken into account.
+// NewLife returns the life of a port, of which nothing is known yet.
 func NewLife(ports PortRange32, transport string) *Life {
 	return &Life{
 		filter: Selection{Port: ports, Transport: transport}.Filter(),
@@ -109,7 +109,7 @@ func (l *Life) Take(line audit.Line) ([]Turn, error) {
 	if l.sum.Begins == nil {
 		l.sum.Begins, l.sum.Gone = utcOf(line.Time), line.Seq-1
 	}
-	l.sum.Ends = utcOf(line.Time)
+	l.ends = line.Time
 	turns := l.presence(line)
 	e, taken, err := l.filter.Select(line)
 	if err != nil || !taken {
@@ -270,6 +270,7 @@ func (l *Life) lasted(t *Turn, since, end, told time.Time) {
 // Sum returns what the life comes to.
 func (l *Life) Sum() LifeSum {
 	sum := l.sum
+	sum.Ends = knownTime(l.ends)
 	sum.Open = []LifeOpen{}
 	for _, k := range l.open {
 		still := k.LifeOpen

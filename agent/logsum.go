@@ -73,11 +73,13 @@ type Summing struct {
 	filter Filter
 	zone   *time.Location
 	sum    LogSum
+	last   LogEnd
 
 	kinds, raised, cleared, ports, programs tally
 	hours, days                             map[time.Time]*SpanCount // hours is nil where there were too many
 	day                                     *SpanCount               // of the line before
 	line                                    glimpse
+	text                                    []byte
 }
 
 // NewSumming returns a sum of nothing. Days are those of the zone.
@@ -95,11 +97,10 @@ func (s *Summing) Take(l audit.Line) error {
 		return err
 	}
 	s.sum.Records++
-	end := &LogEnd{l.Seq, l.Time.UTC()}
+	s.last = LogEnd{l.Seq, l.Time}
 	if s.sum.First == nil {
-		s.sum.First = end
+		s.sum.First = &LogEnd{l.Seq, l.Time.UTC()}
 	}
-	s.sum.Last = end
 	s.kinds.add([]byte(l.Kind))
 	raised := l.Kind == audit.FindingRaised
 	s.at(l.Time, raised)
@@ -111,7 +112,7 @@ func (s *Summing) Take(l audit.Line) error {
 		return err
 	}
 	if raised || l.Kind == audit.FindingCleared {
-		key := append(append(clipped(g.severity), ' '), clipped(g.rule)...)
+		key := append(append(s.key(g.severity), ' '), g.rule[:min(len(g.rule), maxText)]...)
 		if raised {
 			s.raised.add(key)
 		} else {
@@ -119,17 +120,18 @@ func (s *Summing) Take(l audit.Line) error {
 		}
 	}
 	if len(g.port) > 0 {
-		s.ports.add(append(append(clipped(g.port), '/'), g.transport...))
+		s.ports.add(append(append(s.key(g.port), '/'), g.transport...))
 	}
 	for _, p := range g.programs {
-		s.programs.add(clipped(p))
+		s.programs.add(s.key(p))
 	}
 	return nil
 }
 
-// clipped returns a copy of a text with room behind it, bounded.
-func clipped(text []byte) []byte {
-	return append(make([]byte, 0, 2*maxText), text[:min(len(text), maxText)]...)
+// key returns a copy of a text, bounded, good until the next one.
+func (s *Summing) key(text []byte) []byte {
+	s.text = append(s.text[:0], text[:min(len(text), maxText)]...)
+	return s.text
 }
 
 // at counts a record in its hour and its day.
@@ -172,6 +174,9 @@ func (c *SpanCount) count(raised bool) {
 func (s *Summing) Sum() LogSum {
 	const few = 10
 	sum := s.sum
+	if sum.First != nil {
+		sum.Last = &LogEnd{s.last.Record, s.last.Time.UTC()}
+	}
 	sum.Kinds, sum.Ports, sum.Programs = s.kinds.top(maxKinds), s.ports.top(few), s.programs.top(few)
 	sum.Short.Kinds, sum.Short.Rules, sum.Short.Ports, sum.Short.Programs = s.kinds.short, max(s.raised.short, s.cleared.short), s.ports.short, s.programs.short
 	sum.Rules = s.rules()

@@ -68,11 +68,13 @@ func runLogHistory(c *cobra.Command, s *settings, text string, asJSON bool) erro
 	if asJSON {
 		tell = h.turns(out)
 	} else {
+		head := historyHead
 		tell = func(t agent.Turn) error {
 			if screen.width > 0 {
 				q.progress.hide()
 			}
-			_, err := out.WriteString(turnText(screen, t))
+			_, err := out.WriteString(head + turnText(screen, t))
+			head = ""
 			return err
 		}
 	}
@@ -159,11 +161,13 @@ func (h history) frame() (head, tail []byte, err error) {
 	return append(before, `"turns":[`...), append(append([]byte("\n]"), after...), '\n'), err
 }
 
+const historyHead = "    SEQ  TIME                 EVENT    WHAT\n"
+
 // turnText tells a turn for people.
 func turnText(s screen, t agent.Turn) string {
 	_, word, _ := strings.Cut(t.Event, ".")
 	text := t.Message
-	switch t.Event {
+	switch text = audit.Visible(text); t.Event {
 	case agent.EventAbsent:
 		text += " (for " + span(t) + "): what happened meanwhile is not known"
 	case audit.ListenerClosed:
@@ -171,11 +175,11 @@ func turnText(s screen, t agent.Turn) string {
 	case audit.ListenerChanged:
 		text = t.Change + ": " + text + afterText(t)
 	case audit.FindingRaised:
-		text = s.paint(t.Severity, strings.ToUpper(t.Severity)) + " " + t.Rule + ": " + text
+		text = s.paint(t.Severity, audit.Visible(strings.ToUpper(t.Severity))) + " " + audit.Visible(t.Rule) + ": " + text
 	case audit.FindingCleared:
-		text = s.paint(t.Severity, t.Severity) + " " + t.Rule + ": " + text + afterText(t)
+		text = s.paint(t.Severity, audit.Visible(t.Severity)) + " " + audit.Visible(t.Rule) + ": " + text + afterText(t)
 	}
-	return s.hang(fmt.Sprintf("%7d  %s  %-7s  ", t.Record, local(t.Time), audit.Visible(word)), "                                       ", text)
+	return recordLine(s, fmt.Sprintf("%7d  %s  %-7s", t.Record, local(t.Time), audit.Visible(word)), text)
 }
 
 // afterText says for how long something was so.
@@ -225,9 +229,9 @@ func lifeText(s screen, what string, sum agent.LifeSum) string {
 		b.WriteString(s.wrap("", fmt.Sprintf("Nothing is open by the last record, of %s.", local(*sum.Ends))))
 	}
 	for _, l := range sum.Open {
-		text := fmt.Sprintf("Open by the last record, of %s: %s, %s, since %s", local(*sum.Ends), l.Endpoint, l.Owners, local(l.Since))
+		text := fmt.Sprintf("Open by the last record, of %s: %s, %s, since %s", local(*sum.Ends), audit.Visible(l.Endpoint), audit.Visible(l.Owners), local(l.Since))
 		if len(l.Findings) > 0 {
-			text += "; findings: " + strings.Join(l.Findings, ", ")
+			text += "; findings: " + audit.Visible(strings.Join(l.Findings, ", "))
 		}
 		b.WriteString(s.wrap("", text+"."))
 	}

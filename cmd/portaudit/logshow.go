@@ -197,26 +197,37 @@ func oldest(ring []uint64, found int) uint64 {
 	return ring[found%len(ring)] - 1
 }
 
-// lastSeq returns a sequence number at or shortly before the last one of the log: by
-// the records of the last hour, day or all time.
-func (q *query) lastSeq() (last uint64, err error) {
-	for _, ago := range []time.Duration{time.Hour, 24 * time.Hour, 0} {
-		r := audit.Range{}
-		if ago > 0 {
-			r.Since = time.Now().Add(-ago)
+// lastSeq returns the sequence number of the last record of the log, 0 if there is
+// none. It asks whether there is one behind a number, which the log answers without
+// reading what stands before. Of a damaged log it is the last that can be read so.
+func (q *query) lastSeq() (uint64, error) {
+	behind := func(seq uint64) (uint64, error) {
+		for l, err := range q.lines(audit.Range{After: seq}) {
+			return l.Seq, err // 0 with an error
 		}
-		for l, err := range q.lines(r) {
-			if err != nil {
-				if readable(err) {
-					break
-				}
-				return last, err
-			}
-			last = l.Seq
+		return 0, nil
+	}
+	low, err := behind(0)
+	if err != nil || low == 0 {
+		return 0, err
+	}
+	step := uint64(1)
+	for ; ; step *= 2 {
+		there, err := behind(low + step - 1)
+		if err != nil && !readable(err) {
+			return low, err
 		}
-		if last > 0 {
+		if there == 0 {
 			break
 		}
+		low = there
 	}
-	return last, nil
+	for ; step > 0; step /= 2 {
+		there, err := behind(low + step - 1)
+		if err != nil && !readable(err) {
+			return low, err
+		}
+		low = max(low, there)
+	}
+	return low, nil
 }
