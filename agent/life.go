@@ -123,7 +123,7 @@ func (l *Life) Take(line audit.Line) ([]Turn, error) {
 
 // presence follows whether an agent is there.
 func (l *Life) presence(line audit.Line) []Turn {
-	if ofLog(line.Kind) {
+	if byLog(line.Kind) {
 		return nil
 	}
 	before := l.last

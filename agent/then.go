@@ -32,8 +32,8 @@ type ThenListener struct {
 	Listener
 	Record   uint64    `json:"record"`
 	Recorded time.Time `json:"recorded"`
-	// LastSeen is when it was seen last, where that is before the moment and it was
-	// found gone after it: whether it still listened is not known.
+	// LastSeen is when it was seen last as far as the records say, where that is before
+	// the moment and it was found gone after it: whether it still listened is not known.
 	LastSeen *time.Time `json:"last_seen,omitempty"`
 }
 
@@ -131,7 +131,9 @@ type then struct {
 	passed                   bool // the moment
 	settled                  time.Time
 	failing                  *sign
-	lost                     *Doubt
+	degraded                 time.Time // since when records cannot be written, zero: they can
+	lost                     uint64    // records that could not
+	lostSince, lostUntil     time.Time
 }
 
 // keptListener is what says how a listener is: the last record of the listener
@@ -147,7 +149,7 @@ type keptListener struct {
 func (t *then) take(l audit.Line) error {
 	t.moment.Record, t.moment.Recorded = l.Seq, l.Time.UTC()
 	t.last = sign{l.Seq, l.Time, l.Kind}
-	t.alive = t.alive || !ofLog(l.Kind) // of an agent whose start was removed
+	t.alive = t.alive || !byLog(l.Kind) // of an agent whose start was removed
 	switch l.Kind {
 	case audit.ListenerOpened, audit.ListenerChanged, audit.ListenerClosed, audit.FindingRaised, audit.FindingCleared:
 		t.failing = nil
@@ -156,7 +158,7 @@ func (t *then) take(l audit.Line) error {
 		t.failing = cmp.Or(t.failing, &sign{l.Seq, l.Time, l.Kind})
 	case audit.AgentStopped:
 		t.alive = false
-	case audit.AgentStarted, audit.PolicyLoaded, audit.CoverageChanged, logRestored, logDegraded:
+	case audit.AgentStarted, audit.PolicyLoaded, audit.CoverageChanged, audit.LogRestored, audit.LogDegraded:
 		e, err := l.Event()
 		if err != nil {
 			return err
@@ -165,12 +167,6 @@ func (t *then) take(l audit.Line) error {
 	}
 	return nil
 }
-
-// Kinds of records that the log writes of itself.
-const (
-	logDegraded = "log.degraded"
-	logRestored = "log.restored"
-)
 
 // host brings the state up to a record of the agent or of the log itself.
 func (t *then) host(e audit.Event) {
@@ -186,9 +182,14 @@ func (t *then) host(e audit.Event) {
 		t.moment.Policy = e.Policy
 	case audit.CoverageChanged:
 		t.failing, t.moment.Coverage = nil, e.Coverage
-	case logDegraded, logRestored:
-		since := e.Time.UTC()
-		t.lost = &Doubt{Kind: DoubtLost, Since: &since, Text: "Records could not be written, and what they told is missing: " + e.Message + "."}
+	case audit.LogDegraded:
+		t.degraded = e.Time
+	case audit.LogRestored:
+		if e.Lost != nil && *e.Lost > 0 {
+			t.lost += *e.Lost
+			t.lostSince, t.lostUntil = earliest(t.lostSince, t.degraded), e.Time
+		}
+		t.degraded = time.Time{}
 	}
 }
 
@@ -318,7 +319,7 @@ func (t *then) after(l audit.Line) (done bool, err error) {
 	if t.settled.IsZero() {
 		t.settled = t.moment.At.Add(settleWithin)
 	}
-	if t.next.seq == 0 && !ofLog(l.Kind) {
+	if t.next.seq == 0 && !byLog(l.Kind) {
 		t.next = sign{l.Seq, l.Time, l.Kind}
 	}
 	if l.Kind == audit.AgentStarted { // what was seen before it may be recorded after
@@ -347,7 +348,7 @@ func (t *then) afterwards(l audit.Line) error {
 	at := t.moment.At
 	k := t.kept[e.Listener]
 	switch {
-	case k != nil && k.ended: // and began anew
+	case k != nil && k.ended && (!heldBy(e) || e.FirstSeen == nil || e.FirstSeen.After(at)): // of another life
 	case k != nil && e.Event == audit.ListenerClosed:
 		k.ended = true
 		if e.LastSeen != nil && e.LastSeen.Before(at) {
@@ -355,10 +356,14 @@ func (t *then) afterwards(l audit.Line) error {
 		}
 	case k != nil && e.Event == audit.FindingRaised && k.line.Seq > t.last.seq:
 		t.raise(k, l, e.ID)
-	case k == nil && heldBy(e) && e.FirstSeen != nil && !e.FirstSeen.After(at):
+	case (k == nil || k.ended) && heldBy(e) && e.FirstSeen != nil && !e.FirstSeen.After(at):
+		t.forget(e.Listener)
 		if line, ok := t.keep(l); ok {
 			t.kept[e.Listener] = &keptListener{line: line}
-			t.forget(e.Replaces)
+		}
+		if was := t.kept[e.Replaces]; was != nil && !was.ended {
+			// Both may have been there at the moment: it was not yet given up for this one.
+			was.ended, was.gone = true, utcOf(was.line.Time)
 		}
 	}
 	return nil
@@ -374,9 +379,9 @@ func utcOf(t time.Time) *time.Time {
 	return &t
 }
 
-// ofLog reports whether a kind is one of those that the log writes of itself, which
+// byLog reports whether a kind is one of those that the log writes of itself, which
 // say nothing of whether an agent was there.
-func ofLog(kind string) bool { return len(kind) > 4 && kind[:4] == "log." }
+func byLog(kind string) bool { return len(kind) > 4 && kind[:4] == "log." }
 
 // finish makes documents of what was kept.
 func (t *then) finish() {
@@ -475,8 +480,11 @@ func (t *then) doubts(now time.Time, held bool) {
 	if c := m.Coverage; c != nil && !c.Complete && t.last.seq > 0 {
 		add(DoubtCoverage, time.Time{}, time.Time{}, "Not everything could be seen at that time.")
 	}
-	if t.lost != nil {
-		m.Doubts = append(m.Doubts, *t.lost)
+	if t.lost > 0 {
+		add(DoubtLost, t.lostSince, t.lostUntil, "%d records could not be written, and what they would tell is missing.", t.lost)
+	}
+	if !t.degraded.IsZero() {
+		add(DoubtLost, t.degraded, time.Time{}, "The log could not be written at that time: what opened and closed since may be missing.")
 	}
 	if t.clock.seq > 0 {
 		add(DoubtClock, t.clock.time, time.Time{}, "The clock was put back: record %d has an earlier time than one before it, and what it and later ones tell of that time is left out.", t.clock.seq)

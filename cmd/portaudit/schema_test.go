@@ -33,6 +33,9 @@ var documents = map[string]reflect.Type{
 	"rules":    reflect.TypeFor[explained](),
 	"test":     reflect.TypeFor[tested](),
 	"replay":   reflect.TypeFor[replayed](),
+	"at":       reflect.TypeFor[moment](),
+	"history":  reflect.TypeFor[history](),
+	"stats":    reflect.TypeFor[stats](),
 }
 
 // schema compiles a schema of docs/schema.
