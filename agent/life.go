@@ -115,7 +115,7 @@ func (l *Life) Take(line audit.Line) ([]Turn, error) {
 	if err != nil || !taken {
 		return turns, err
 	}
-	if t, told := l.turn(e); told {
+	if t, told := l.turn(audit.Clean(e)); told {
 		turns = append(turns, t)
 	}
 	return turns, nil

@@ -163,7 +163,7 @@ func (t *then) take(l audit.Line) error {
 		if err != nil {
 			return err
 		}
-		t.host(e)
+		t.host(audit.Clean(e))
 	}
 	return nil
 }
@@ -389,7 +389,7 @@ func (t *then) finish() {
 	for _, id := range slices.Sorted(maps.Keys(t.kept)) {
 		k := t.kept[id]
 		delete(t.kept, id) // its bytes are needed no more
-		if err := t.tell(k, id, shared); err != nil {
+		if err := t.tell(k, shared); err != nil {
 			t.moment.Err = errors.Join(t.moment.Err, err)
 		}
 	}
@@ -402,22 +402,24 @@ func (t *then) finish() {
 			t.moment.Err = errors.Join(t.moment.Err, err)
 			continue
 		}
+		e = audit.Clean(e)
 		t.moment.Findings = append(t.moment.Findings, Finding{ID: e.ID, Rule: e.Rule, Severity: e.Severity, Message: e.Message, Why: e.Why, Fix: e.Fix, Tags: e.Tags})
 	}
 }
 
 // tell makes the documents of one listener, by what the loop itself would remember
 // of it.
-func (t *then) tell(k *keptListener, id string, shared interned) error {
+func (t *then) tell(k *keptListener, shared interned) error {
 	lines := append([]audit.Line{k.line}, slices.Collect(maps.Values(k.findings))...)
 	slices.SortFunc(lines, func(a, b audit.Line) int { return cmp.Compare(a.Seq, b.Seq) })
-	tracks := map[string]track{}
+	tracks, id := map[string]track{}, ""
 	for _, l := range lines {
 		e, err := l.Event()
 		if err != nil {
 			return err
 		}
-		t.moment.Host = cmp.Or(t.moment.Host, e.Host)
+		e = audit.Clean(e)
+		t.moment.Host, id = cmp.Or(t.moment.Host, e.Host), e.Listener
 		replay(tracks, e)
 	}
 	was := tracks[id]
