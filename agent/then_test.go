@@ -177,7 +177,7 @@ func TestThenTellsWhatWasSeen(t *testing.T) {
 				_, certain := sure[id]
 				_, doubted := unsure[id]
 				switch {
-				case tr.Missed == 0 && !certain && !(doubted && p.replaced(i, id)):
+				case tr.Missed == 0 && !certain && (!doubted || !p.replaced(i, id)):
 					t.Fatalf("seed %d, audit %d saw %s, and that is not told", seed, i, EndpointText(tr.Listener))
 				case tr.Missed > 0 && certain && !p.seenAgain(i, id):
 					t.Fatalf("seed %d, audit %d missed %s, and it is told for sure", seed, i, EndpointText(tr.Listener))

@@ -73,7 +73,7 @@ func runLogShow(c *cobra.Command, s *settings, f showFlags) error {
 	p := newPrinter(c.OutOrStdout(), q, f.json)
 	_, err = p.all(selection)
 	if p.printed == 0 && readable(err) && !f.json {
-		p.text("No record is like that.\n")
+		_ = p.text("No record is like that.\n") // Flush tells
 	}
 	if wrong := p.out.Flush(); wrong != nil {
 		return failure(wrong)
