@@ -25,8 +25,8 @@ func newLogFollow(s *settings) *cobra.Command {
 new one as it is written, until it is interrupted. It goes on when the log is
 rotated. What it prints is what "portaudit log show" does.
 
-Exit codes: 0 it was interrupted, or the reader of the pipe has ended; 1 there
-is no log, or it could not be read; 2 wrong call; 3 the log is damaged.`,
+Exit codes: 0 it was interrupted; 1 there is no log, or it could not be read;
+2 wrong call; 3 the log is damaged.`,
 		Example: `  sudo portaudit log follow
   sudo portaudit log follow --severity medium
   sudo portaudit log follow --event finding --json | jq --unbuffered .message`,
