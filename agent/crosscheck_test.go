@@ -161,7 +161,8 @@ func TestReplaySuspect(t *testing.T) {
 	want, events := crossDiff(nil, hidden(tcpAt("::1", 80), tcpAt("", 81)))
 	var got map[string]suspect
 	for _, e := range events {
-		if !ofCrossCheck(e) || len(replay(nil, e)) != 0 {
+		tracks := map[string]track{}
+		if replay(tracks, e); !ofCrossCheck(e) || len(tracks) != 0 {
 			t.Errorf("%s is taken for a listener's", e.Message)
 		}
 		got = replaySuspect(got, e)

@@ -232,7 +232,7 @@ func TestReplay(t *testing.T) {
 				var changes []change
 				remembered, changes = diff(remembered, o, Limits{Confirm: 1, Gone: 1})
 				for _, c := range changes {
-					recalled = replay(recalled, event(c))
+					replay(recalled, event(c))
 				}
 			}
 			if d := cmp.Diff(raisedIDs(remembered), raisedIDs(recalled)); d != "" {

@@ -72,20 +72,16 @@ func message(c change) string {
 
 // replay brings what is remembered up to what the log holds: a record may have
 // been written just before the agent was killed, and what it says must not be
-// said again.
-func replay(tracks map[string]track, e audit.Event) map[string]track {
-	after := maps.Clone(tracks)
-	if after == nil {
-		after = map[string]track{}
-	}
+// said again. It changes the map, of which a log may have a million records.
+func replay(after map[string]track, e audit.Event) {
 	switch {
 	case ofCrossCheck(e), ofHost(e):
-		return after
+		return
 	case e.Event == audit.ListenerClosed:
 		delete(after, e.Listener)
-		return after
+		return
 	case !slices.Contains([]string{audit.ListenerOpened, audit.ListenerChanged, audit.FindingRaised, audit.FindingCleared}, e.Event):
-		return after
+		return
 	}
 	t, known := after[e.Listener]
 	delete(after, e.Replaces)
@@ -109,7 +105,6 @@ func replay(tracks map[string]track, e audit.Event) map[string]track {
 		delete(t.Raised, e.ID)
 	}
 	after[e.Listener] = t
-	return after
 }
 
 // trackOf rebuilds what is remembered of a listener from a record about it.

@@ -216,6 +216,9 @@ func recall(stateDir, logDir string) (state, error) {
 	if problem != nil {
 		s = state{Version: stateVersion}
 	}
+	if s.Tracks == nil {
+		s.Tracks = map[string]track{}
+	}
 	for e, err := range audit.ReadFrom(logDir, s.Seq) {
 		if err != nil {
 			return s, errors.Join(problem, fmt.Errorf("read the log back: %w", err))
@@ -223,7 +226,7 @@ func recall(stateDir, logDir string) (state, error) {
 		if s.Began.IsZero() {
 			s.Began = e.Time
 		}
-		s.Tracks = replay(s.Tracks, e)
+		replay(s.Tracks, e)
 		s.account(e)
 		s.Seq = e.Seq
 		switch {

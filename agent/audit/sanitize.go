@@ -21,6 +21,10 @@ func (l limits) half() limits {
 	return limits{l.text / 2, l.message / 2, max(l.list/2, 1)}
 }
 
+// Clean returns e as a log would record it: every string bounded and visible. A
+// record that was read may have been written by anybody.
+func Clean(e Event) Event { return sanitize(e, fullLimits()) }
+
 // sanitize returns e with every string bounded and visible, every list bounded
 // and every time in UTC. What e points to is never changed. Lists come
 // out empty rather than nil, for a list is [] in JSON and never null.

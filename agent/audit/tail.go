@@ -58,6 +58,16 @@ func (t *Tail) begin() error {
 
 // Next returns the next record, and false if there is none yet.
 func (t *Tail) Next() (e Event, more bool, err error) {
+	l, more, err := t.NextLine()
+	if more && err == nil {
+		e, err = l.Event()
+	}
+	return e, more && err == nil, err
+}
+
+// NextLine is Next for a record as it stands in the log. It is good until the next
+// call.
+func (t *Tail) NextLine() (l Line, more bool, err error) {
 	for {
 		line, rest, whole := bytes.Cut(t.rest, []byte{'\n'})
 		switch {
@@ -66,17 +76,18 @@ func (t *Tail) Next() (e Event, more bool, err error) {
 			continue
 		case whole:
 			t.rest = rest
-			if e, err = decode(line); err != nil {
-				return Event{}, false, fmt.Errorf("audit log %s: %w", t.path(), err)
+			p, err := parsePrefix(line)
+			if err != nil {
+				return Line{}, false, fmt.Errorf("audit log %s: %w", t.path(), err)
 			}
-			return e, true, nil
+			return Line{Seq: p.seq, Time: p.time, Kind: p.kind, Raw: line, path: t.path()}, true, nil
 		case len(t.rest) > maxLine:
-			return Event{}, false, fmt.Errorf("audit log %s: a record: %w", t.path(), errLong)
+			return Line{}, false, fmt.Errorf("audit log %s: a record: %w", t.path(), errLong)
 		}
 		if more, err := t.read(); err != nil {
-			return Event{}, false, fmt.Errorf("audit log %s: %w", t.path(), err)
+			return Line{}, false, fmt.Errorf("audit log %s: %w", t.path(), err)
 		} else if !more {
-			return Event{}, false, nil
+			return Line{}, false, nil
 		}
 	}
 }

@@ -187,6 +187,9 @@ func TestDocumentation(t *testing.T) {
 		"replay":   {"policy replay", `^(today|candidate)\.`},
 		"verify":   {"log verify", `^$`},
 		"proven":   {"log verify --proof", `^$`},
+		"at":       {"log at", `^(policy|coverage)\.|^listeners\[\]\.(id|transport|address|port|interface|namespace|scope|first_seen|service|registry|known|site|privileged|ephemeral|dual_stack|multipath|authority|creator_uid|exposure|queued|backlog|owners|verdict|rule|findings)\b|^findings\[\]`},
+		"history":  {"log history", `^$`},
+		"stats":    {"log stats", `^$`},
 		"event":    {"Fields of a record", `^(policy|refused|coverage|registry)\.|^owners\[\]`},
 	} {
 		rows, elsewhere := rowsOf(sections[test.heading]), regexp.MustCompile(test.elsewhere)

@@ -22,9 +22,7 @@ itself.`,
 // logCommands are the commands below "portaudit log".
 func logCommands(s *settings) []*cobra.Command {
 	return []*cobra.Command{
-		newLogVerify(s),
-		newLogProve(s),
-		newLogCheckpoint(s),
-		newLogKey(s),
+		newLogShow(s), newLogFollow(s), newLogAt(s), newLogHistory(s), newLogStats(s),
+		newLogVerify(s), newLogProve(s), newLogCheckpoint(s), newLogKey(s),
 	}
 }

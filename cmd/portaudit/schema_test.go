@@ -35,6 +35,9 @@ var documents = map[string]reflect.Type{
 	"replay":   reflect.TypeFor[replayed](),
 	"verify":   reflect.TypeFor[verifiedLog](),
 	"proven":   reflect.TypeFor[provenRecord](),
+	"at":       reflect.TypeFor[moment](),
+	"history":  reflect.TypeFor[history](),
+	"stats":    reflect.TypeFor[stats](),
 }
 
 // schema compiles a schema of docs/schema.

@@ -53,10 +53,13 @@ func TestScripts(t *testing.T) {
 			return os.WriteFile(none, fmt.Appendf(nil, "data_dir: %q\n", filepath.Join(env.WorkDir, "no-data")), 0o600)
 		},
 		Condition: func(name string) (bool, error) {
-			if name != "wine" {
-				return false, fmt.Errorf("unknown condition %q", name)
+			switch name {
+			case "wine":
+				return os.Getenv("PORTAUDIT_TEST_WINE") != "", nil
+			case "root":
+				return os.Geteuid() == 0, nil
 			}
-			return os.Getenv("PORTAUDIT_TEST_WINE") != "", nil
+			return false, fmt.Errorf("unknown condition %q", name)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"listen": listenCommand, "unlisten": unlistenCommand, "receive": receiveCommand, "waitfor": waitFor, "count": count, "hangup": hangUp,
