@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"time"
+)
+
+// killsOfLog is how many writers follow each other on one log.
+const killsOfLog = 25
+
+// kill kills writers at any moment: most while they write and rotate, some
+// while they start and recover what the one before them left.
+func (l *lab) kill(ctx context.Context) error {
+	var sum tally
+	for number := 0; number < l.kills; {
+		dir, err := l.fresh("kill")
+		if err != nil {
+			return err
+		}
+		j := newJudge(dir)
+		for range min(killsOfLog, l.kills-number) {
+			number++
+			if err := l.killOne(ctx, j, number); err != nil {
+				return fmt.Errorf("kill %d: %w", number, err)
+			}
+		}
+		if err := j.check(true); err != nil {
+			return fmt.Errorf("the log after kill %d: %w", number, err)
+		}
+		sum.add(j)
+		if err := os.RemoveAll(dir); err != nil {
+			return err
+		}
+	}
+	say("kill: %d writers killed; %v", l.kills, sum)
+	return nil
+}
+
+func (l *lab) killOne(ctx context.Context, j *judge, number int) error {
+	w, err := l.start(number, j.dir, nil)
+	if err != nil {
+		return err
+	}
+	if number%8 != 0 {
+		err = w.awaitOpen(ctx)
+	}
+	time.Sleep(rand.N(20 * time.Millisecond))
+	p, killed := w.end()
+	if err == nil {
+		err = killed
+	}
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		return err
+	}
+	j.hear(number, p)
+	if err := j.recover(); err != nil {
+		return err
+	}
+	return j.check(false)
+}
+
+// tally sums what judges found.
+type tally struct {
+	acked, records, lost, torn int
+	dropped                    int64
+}
+
+func (t *tally) add(j *judge) {
+	t.sum(tally{acked: j.acked(), records: j.records, lost: j.lost(), torn: j.torn, dropped: j.dropped})
+}
+
+func (t *tally) sum(o tally) {
+	t.acked += o.acked
+	t.records += o.records
+	t.lost += o.lost
+	t.torn += o.torn
+	t.dropped += o.dropped
+}
+
+func (t tally) String() string {
+	return fmt.Sprintf("%d records acknowledged, %d in the log, %d lost; a torn tail %d times, %d bytes dropped",
+		t.acked, t.records, t.lost, t.torn, t.dropped)
+}

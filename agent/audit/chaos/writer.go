@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/portaudit/portaudit/agent/audit"
+)
+
+// ledgerFD is the descriptor of the ledger in a writer.
+const ledgerFD = 3
+
+// record makes the record n of the writer life: its content follows from the two,
+// so that the judge knows it. Sizes are mixed; findings are among them, for
+// which the log does not wait.
+func record(life, n int) audit.Event {
+	e := audit.Event{
+		Event:   audit.ListenerOpened,
+		ID:      fmt.Sprintf("chaos/%d/%d", life, n),
+		Message: strings.Repeat("m", n*977%600),
+		Why:     strings.Repeat("w", n%11*50),
+	}
+	switch {
+	case n%13 == 0:
+		e.Event = audit.FindingRaised
+	case n%97 == 0:
+		e.Message = strings.Repeat("M", 20_000)
+	}
+	return e
+}
+
+// parseID is the inverse of the ID that record gives.
+func parseID(id string) (life, n int, ok bool) {
+	got, err := fmt.Sscanf(id, "chaos/%d/%d", &life, &n)
+	return life, n, err == nil && got == 2
+}
+
+// writeLog is the writer: it appends to a log and enters into the ledger what was
+// acknowledged, until it is killed or has written what it should.
+func writeLog(args []string) error {
+	flags := flag.NewFlagSet("writer", flag.ExitOnError)
+	dir := flags.String("dir", "", "directory of the log")
+	life := flags.Int("life", 0, "number of this writer")
+	count := flags.Int("count", ledgerRecords, "how many records to write")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	// strace counts the calls of each thread.
+	runtime.LockOSThread()
+	book, err := mapLedger(ledgerFD)
+	if err != nil {
+		return err
+	}
+	log, err := audit.Open(*dir, audit.Options{Host: "alpha", Boot: "b1"})
+	if err != nil {
+		return err
+	}
+	w := &writer{log: log, book: book, life: *life}
+	book.opened.Store(true)
+	for w.n < *count {
+		if err := w.append(min(1+w.n%7, *count-w.n)); err != nil {
+			book.refused.Add(1)
+			return err
+		}
+	}
+	return log.Close()
+}
+
+type writer struct {
+	log  *audit.Log
+	book *ledger
+	life int
+	n    int // of the last record that was given to the log
+}
+
+// append appends so many records with one call.
+func (w *writer) append(count int) error {
+	events := make([]audit.Event, count)
+	for i := range events {
+		events[i] = record(w.life, w.n+1+i)
+	}
+	first := w.n + 1
+	w.n += count
+	w.book.begun.Store(uint32(w.n))
+	seq, err := w.log.Append(events...)
+	if err != nil {
+		return err
+	}
+	for i := range events {
+		w.book.acknowledge(first+i, seq-uint64(count-1-i))
+	}
+	return nil
+}
+
+// life is a writer process and its ledger.
+type life struct {
+	number int
+	book   *ledger
+	cmd    *exec.Cmd
+	said   *strings.Builder // on standard error
+}
+
+// start starts a writer on dir, under the command before it, if there is one.
+func (l *lab) start(number int, dir string, under []string, flags ...string) (*life, error) {
+	book, f, err := newLedger()
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	args := append(append([]string{}, under...), l.exe, "writer", "-dir", dir, "-life", fmt.Sprint(number))
+	args = append(args, flags...)
+	w := &life{number: number, book: book, said: &strings.Builder{}}
+	w.cmd = exec.Command(args[0], args[1:]...)
+	w.cmd.ExtraFiles = []*os.File{f}
+	w.cmd.Stderr = w.said
+	tie(w.cmd)
+	if err := w.cmd.Start(); err != nil {
+		return nil, errors.Join(err, book.unmap())
+	}
+	return w, nil
+}
+
+// awaitOpen waits until the writer has opened its log, or for at most ten seconds.
+func (w *life) awaitOpen(ctx context.Context) error {
+	for start := time.Now(); !w.book.opened.Load(); time.Sleep(100 * time.Microsecond) {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if time.Since(start) > 10*time.Second {
+			return fmt.Errorf("writer %d did not open the log in 10 s", w.number)
+		}
+	}
+	return nil
+}
+
+// end kills the writer, if it runs, and returns what its ledger says.
+func (w *life) end() (page, error) {
+	err := kill(w.cmd)
+	if wait := w.cmd.Wait(); wait == nil {
+		err = errors.Join(err, fmt.Errorf("writer %d ended by itself", w.number))
+	} else if w.said.Len() > 0 {
+		err = errors.Join(err, fmt.Errorf("writer %d: %v: %s", w.number, wait, w.said))
+	}
+	p := w.book.read()
+	return p, errors.Join(err, w.book.unmap())
+}
