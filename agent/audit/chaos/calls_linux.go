@@ -87,3 +87,16 @@ func shutdown(dir *os.File, flush bool) error {
 	}
 	return unix.IoctlSetPointerInt(int(dir.Fd()), fsShutdown, int(how))
 }
+
+// limitFiles lets writes beyond this size of a file fail with EFBIG, and a write
+// across it be short. 0 is no limit.
+func limitFiles(size uint64) error {
+	var r unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &r); err != nil {
+		return err
+	}
+	if r.Cur = size; size == 0 {
+		r.Cur = r.Max
+	}
+	return unix.Setrlimit(unix.RLIMIT_FSIZE, &r)
+}

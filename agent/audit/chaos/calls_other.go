@@ -17,3 +17,4 @@ func newLedger() (*ledger, *os.File, error) { return nil, nil, errLinux }
 func mapLedger(int) (*ledger, error)        { return nil, errLinux }
 func (l *ledger) unmap() error              { return errLinux }
 func shutdown(*os.File, bool) error         { return errLinux }
+func limitFiles(uint64) error               { return errLinux }

@@ -16,6 +16,7 @@ const (
 // a pipe would hold some of it back.
 type ledger struct {
 	opened  atomic.Bool
+	done    atomic.Bool   // all is written that was to be
 	begun   atomic.Uint32 // the last record that was given to Append
 	acked   atomic.Uint32 // the last that was acknowledged
 	refused atomic.Uint32 // errors of Append

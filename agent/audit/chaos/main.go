@@ -46,6 +46,7 @@ type experiment struct {
 var experiments = []experiment{
 	{"kill", false, (*lab).kill},
 	{"power", true, (*lab).power},
+	{"faults", true, (*lab).faults},
 }
 
 func main() {

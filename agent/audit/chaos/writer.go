@@ -49,6 +49,9 @@ func writeLog(args []string) error {
 	dir := flags.String("dir", "", "directory of the log")
 	life := flags.Int("life", 0, "number of this writer")
 	count := flags.Int("count", ledgerRecords, "how many records to write")
+	steady := flags.Bool("steady", false, "write the same bytes whenever it is")
+	stay := flags.Bool("stay", false, "wait to be killed when all is written")
+	limit := flags.Uint64("limit", 0, "fail to write beyond this size of a file, until the log has failed")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -58,7 +61,16 @@ func writeLog(args []string) error {
 	if err != nil {
 		return err
 	}
-	log, err := audit.Open(*dir, audit.Options{Host: "alpha", Boot: "b1"})
+	o := audit.Options{Host: "alpha", Boot: "b1"}
+	if *steady {
+		o.Now = steadyClock()
+	}
+	if *limit > 0 {
+		if err := limitFiles(*limit); err != nil {
+			return err
+		}
+	}
+	log, err := audit.Open(*dir, o)
 	if err != nil {
 		return err
 	}
@@ -70,7 +82,20 @@ func writeLog(args []string) error {
 			return err
 		}
 	}
+	book.done.Store(true)
+	if *stay {
+		select {}
+	}
 	return log.Close()
+}
+
+// steadyClock returns a clock that tells the same times in every process.
+func steadyClock() func() time.Time {
+	now := time.Date(2026, 11, 20, 14, 0, 0, 0, time.UTC)
+	return func() time.Time {
+		now = now.Add(time.Millisecond)
+		return now
+	}
 }
 
 type writer struct {
@@ -105,6 +130,8 @@ type life struct {
 	book   *ledger
 	cmd    *exec.Cmd
 	said   *strings.Builder // on standard error
+	ended  chan struct{}    // closed when it has ended
+	wait   error            // how, then
 }
 
 // start starts a writer on dir, under the command before it, if there is one.
@@ -124,6 +151,11 @@ func (l *lab) start(number int, dir string, under []string, flags ...string) (*l
 	if err := w.cmd.Start(); err != nil {
 		return nil, errors.Join(err, book.unmap())
 	}
+	w.ended = make(chan struct{})
+	go func() { // ends with the writer, which end kills
+		w.wait = w.cmd.Wait()
+		close(w.ended)
+	}()
 	return w, nil
 }
 
@@ -143,10 +175,9 @@ func (w *life) awaitOpen(ctx context.Context) error {
 // end kills the writer, if it runs, and returns what its ledger says.
 func (w *life) end() (page, error) {
 	err := kill(w.cmd)
-	if wait := w.cmd.Wait(); wait == nil {
-		err = errors.Join(err, fmt.Errorf("writer %d ended by itself", w.number))
-	} else if w.said.Len() > 0 {
-		err = errors.Join(err, fmt.Errorf("writer %d: %v: %s", w.number, wait, w.said))
+	<-w.ended
+	if w.wait == nil || w.said.Len() > 0 {
+		err = errors.Join(err, fmt.Errorf("writer %d ended by itself: %v: %s", w.number, w.wait, w.said))
 	}
 	p := w.book.read()
 	return p, errors.Join(err, w.book.unmap())

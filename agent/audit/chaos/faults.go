@@ -1,0 +1,263 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// faultyCalls are the system calls that a log is written with.
+var faultyCalls = []string{"write", "fsync", "renameat", "openat", "ftruncate", "unlinkat", "fallocate", "pwrite64", "mkdirat"}
+
+// fault is what befalls one system call.
+type fault struct {
+	name   string
+	inject string // as strace has it
+	cut    bool   // whether the power goes when the writer is done
+	dead   bool   // whether it ends the writer
+}
+
+var faults = []fault{
+	{name: "EIO", inject: "error=EIO"},
+	{name: "EIO, and a power cut at the end", inject: "error=EIO", cut: true},
+	{name: "ENOSPC", inject: "error=ENOSPC"},
+	{name: "SIGKILL", inject: "signal=SIGKILL", dead: true},
+	{name: "a power cut", inject: "signal=SIGKILL", dead: true, cut: true},
+}
+
+// faultRecords is how many records the writer writes when nothing is to fail.
+const faultRecords = 3000
+
+// faults lets the first system calls of each kind that concern the log fail in
+// turn, each in a run of the writer of its own.
+func (l *lab) faults(ctx context.Context) error {
+	if _, err := exec.LookPath("strace"); err != nil {
+		return fmt.Errorf("install strace: %w", err)
+	}
+	m, err := l.mount(ctx, disks[0])
+	if err != nil {
+		return err
+	}
+	f := &faulting{lab: l, disk: m}
+	return errors.Join(f.all(ctx), m.remove())
+}
+
+type faulting struct {
+	*lab
+	disk   *mounted
+	paths  []string       // of the files of a log
+	counts map[string]int // of the calls that concern them, in a run without faults
+}
+
+func (f *faulting) all(ctx context.Context) error {
+	if err := f.survey(ctx); err != nil {
+		return err
+	}
+	for _, call := range faultyCalls {
+		for _, fault := range faults {
+			if err := f.each(ctx, call, fault); err != nil {
+				return fmt.Errorf("%s, %s: %w", call, fault.name, err)
+			}
+		}
+	}
+	return f.short(ctx)
+}
+
+// survey runs the writer without faults, to learn which files a log has and how
+// many calls there are to fail.
+func (f *faulting) survey(ctx context.Context) error {
+	// strace -P takes names, no directories; the names are the same in each run,
+	// for the writer is.
+	trace, err := f.trace(ctx, nil, faultRecords, "-y")
+	if err != nil {
+		return err
+	}
+	paths := map[string]bool{f.disk.log: true}
+	named := regexp.MustCompile(`"(` + regexp.QuoteMeta(f.disk.log) + `[^"]*)"`)
+	for _, match := range named.FindAllStringSubmatch(trace, -1) {
+		paths[match[1]] = true
+	}
+	f.paths = slices.Sorted(maps.Keys(paths))
+	if trace, err = f.trace(ctx, nil, faultRecords, f.only()...); err != nil {
+		return err
+	}
+	f.counts = map[string]int{}
+	for _, match := range regexp.MustCompile(`(?m)^\d+ +(\w+)\(`).FindAllStringSubmatch(trace, -1) {
+		f.counts[match[1]]++
+	}
+	say("faults: without one, %d records take %v on %d paths", faultRecords, f.counts, len(f.paths))
+	return nil
+}
+
+// only are the options of strace that leave all but the log alone.
+func (f *faulting) only() []string {
+	var args []string
+	for _, path := range f.paths {
+		args = append(args, "-P", path)
+	}
+	return args
+}
+
+// trace runs the writer to its end under strace with more options, and returns
+// what strace wrote.
+func (f *faulting) trace(ctx context.Context, fl *fault, records int, options ...string) (string, error) {
+	out := filepath.Join(f.work, "trace")
+	under := append([]string{"strace", "-f", "-qq", "-o", out, "--seccomp-bpf", "-e", "trace=" + strings.Join(faultyCalls, ",")}, options...)
+	if err := f.trial(ctx, fl, under, "-count", strconv.Itoa(records)); err != nil {
+		return "", err
+	}
+	trace, err := os.ReadFile(out)
+	return string(trace), err
+}
+
+// trial runs one writer on a new log to its end, with a fault, if there is one,
+// and judges what it left.
+func (f *faulting) trial(ctx context.Context, fl *fault, under []string, flags ...string) error {
+	if err := os.RemoveAll(f.disk.log); err != nil {
+		return err
+	}
+	w, err := f.start(1, f.disk.log, under, append([]string{"-steady", "-stay"}, flags...)...)
+	if err != nil {
+		return err
+	}
+	fate := w.finish(ctx, fl)
+	p := w.book.read()
+	if fl != nil && fl.cut {
+		fate = errors.Join(fate, f.disk.cut(false))
+	}
+	last, _ := w.end() // finish has judged how it ended
+	p.begun = last.begun
+	if fate != nil {
+		return fate
+	}
+	if fl != nil && fl.cut {
+		if err := f.disk.restart(ctx); err != nil {
+			return err
+		}
+	}
+	j := newJudge(f.disk.log)
+	j.hear(1, p)
+	return errors.Join(j.recover(), j.check(true))
+}
+
+// each lets the calls of one kind fail in turn.
+func (f *faulting) each(ctx context.Context, call string, fl fault) error {
+	total := f.counts[call]
+	tried, missed := 0, 0
+	for k := 1; k <= min(total, f.calls); k++ {
+		if k > 20 && k%f.every != 0 {
+			continue
+		}
+		// Somewhat more records than it takes to come to that call.
+		records := min(faultRecords, faultRecords*k/total+60)
+		inject := fmt.Sprintf("inject=%s:%s:when=%d", call, fl.inject, k)
+		trace, err := f.trace(ctx, &fl, records, append(f.only(), "-e", inject)...)
+		if err == nil {
+			err = retried(trace)
+		}
+		if err != nil {
+			return fmt.Errorf("call %d of %d: %w", k, total, err)
+		}
+		if strings.Contains(trace, "(INJECTED)") || strings.Contains(trace, "killed by SIGKILL") {
+			tried++
+		} else {
+			missed++
+		}
+	}
+	if total > 0 {
+		say("faults: %s meets %s: %d of the first %d calls tried, %d not met", call, fl.name, tried, min(total, f.calls), missed)
+	}
+	return nil
+}
+
+// traced is a line of strace: process, call, descriptor or nothing, result.
+var traced = regexp.MustCompile(`(?m)^\d+ +(\w+)\((\d*).*\) += (-?\d+)`)
+
+// retried returns an error if fsync failed and then held on the same descriptor:
+// the kernel tells of lost data once, and of nothing the second time.
+func retried(trace string) error {
+	failed := map[string]bool{}
+	for _, m := range traced.FindAllStringSubmatch(trace, -1) {
+		call, fd, result := m[1], m[2], m[3]
+		switch {
+		case call == "openat":
+			delete(failed, result)
+		case call == "fsync" && result == "-1":
+			failed[fd] = true
+		case call == "fsync" && failed[fd]:
+			return fmt.Errorf("fsync failed on descriptor %s, and was called again", fd)
+		}
+	}
+	return nil
+}
+
+// finish waits until the writer has written what it should or has ended. It
+// returns an error if it did neither, or ended as the fault does not explain.
+func (w *life) finish(ctx context.Context, fl *fault) error {
+	for timeout := time.After(30 * time.Second); ; {
+		select {
+		case <-w.ended:
+			return w.fate(fl)
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timeout:
+			return fmt.Errorf("the writer hangs: %s", w.said)
+		case <-time.After(time.Millisecond):
+			if w.book.done.Load() {
+				return nil
+			}
+		}
+	}
+}
+
+// fate judges how a writer ended by itself.
+func (w *life) fate(fl *fault) error {
+	var exit *exec.ExitError
+	status := 0
+	if errors.As(w.wait, &exit) {
+		status = exit.ExitCode()
+	}
+	switch {
+	case fl != nil && fl.dead && status == -1: // a signal, which strace passes on to itself
+		return nil
+	case fl != nil && status == 1:
+		return nil // it gave up, and said so
+	default:
+		return fmt.Errorf("the writer ended: %v: %s", w.wait, w.said)
+	}
+}
+
+// short lets the kernel write a part of a record, for each of the first records
+// in turn: the limit of the size of files lies within it (setrlimit(2)).
+func (f *faulting) short(ctx context.Context) error {
+	if err := f.trial(ctx, nil, nil, "-count", strconv.Itoa(f.calls)); err != nil {
+		return err
+	}
+	data, err := os.ReadFile(filepath.Join(f.disk.log, "audit.jsonl"))
+	if err != nil {
+		return err
+	}
+	tried, end := 0, 0
+	for line := range bytes.Lines(data) {
+		start := end
+		end += len(line)
+		limit := start + []int{1, len(line) / 2, len(line) - 1}[tried%3]
+		err := f.trial(ctx, &fault{name: "a short write"}, nil, "-count", strconv.Itoa(f.calls+50), "-limit", strconv.Itoa(limit))
+		if err != nil {
+			return fmt.Errorf("a short write at byte %d: %w", limit, err)
+		}
+		tried++
+	}
+	say("faults: write is short: %d records tried", tried)
+	return nil
+}
