@@ -28,12 +28,13 @@ import (
 
 // lab is where experiments run, and how thoroughly.
 type lab struct {
-	work  string // directory for everything that they make
-	exe   string // this program, which plays the writer too
-	kills int
-	cuts  int
-	calls int // the first so many of each system call fail in turn
-	every int // of those further than the first ones, so many are left out for one that is tried
+	work      string // directory for everything that they make
+	exe       string // this program, which plays the writer too
+	portaudit string // the program; built if empty
+	kills     int
+	cuts      int
+	calls     int // the first so many of each system call fail in turn
+	every     int // of those further than the first ones, so many are left out for one that is tried
 }
 
 // experiment is one way to break the log.
@@ -47,6 +48,7 @@ var experiments = []experiment{
 	{"kill", false, (*lab).kill},
 	{"power", true, (*lab).power},
 	{"faults", true, (*lab).faults},
+	{"flood", true, (*lab).flood},
 }
 
 func main() {
@@ -65,6 +67,7 @@ func main() {
 	flag.IntVar(&l.cuts, "cuts", 200, "how often power cuts the power")
 	flag.IntVar(&l.calls, "calls", 200, "how many system calls of each kind fail in turn")
 	flag.IntVar(&l.every, "every", 1, "let only every so many of those calls fail, behind the first 20")
+	flag.StringVar(&l.portaudit, "portaudit", "", "the portaudit to flood and to fill the disk of; built if empty")
 	flag.Usage = func() {
 		fmt.Fprintf(flag.CommandLine.Output(), "usage: chaos [flags] [%s]...\n", strings.Join(names, "|"))
 		flag.PrintDefaults()
