@@ -37,6 +37,7 @@ var walls = map[string]wall{
 	"agent/listen/trace":       {owns: []string{"github.com/cilium/ebpf"}},
 	"agent/listen/walk":        {owns: []string{"github.com/cilium/ebpf"}},
 	"agent/audit":              {},
+	"agent/audit/chaos":        {imports: []string{"agent/audit"}},
 	"agent/alert":              {imports: []string{"agent/audit"}, owns: []string{"github.com/prometheus/"}},
 	"policy":                   {imports: []string{"registry"}},
 	"registry":                 {},

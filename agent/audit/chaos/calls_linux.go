@@ -100,3 +100,12 @@ func limitFiles(size uint64) error {
 	}
 	return unix.Setrlimit(unix.RLIMIT_FSIZE, &r)
 }
+
+// syncFiles brings to disk what is open in the file system of dir.
+func syncFiles(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(unix.Syncfs(int(f.Fd())), f.Close())
+}

@@ -18,3 +18,4 @@ func mapLedger(int) (*ledger, error)        { return nil, errLinux }
 func (l *ledger) unmap() error              { return errLinux }
 func shutdown(*os.File, bool) error         { return errLinux }
 func limitFiles(uint64) error               { return errLinux }
+func syncFiles(string) error                { return errLinux }

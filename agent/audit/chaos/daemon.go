@@ -175,12 +175,3 @@ func (ls listeners) close() error {
 	}
 	return errors.Join(errs...)
 }
-
-// ports are their ports.
-func (ls listeners) ports() map[uint32]bool {
-	ports := map[uint32]bool{}
-	for _, l := range ls {
-		ports[uint32(l.Addr().(*net.TCPAddr).Port)] = true
-	}
-	return ports
-}

@@ -49,12 +49,26 @@ var experiments = []experiment{
 	{"power", true, (*lab).power},
 	{"faults", true, (*lab).faults},
 	{"flood", true, (*lab).flood},
+	{"cost", true, (*lab).cost},
 }
 
 func main() {
+	if err := play(); err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "chaos:", err)
+		if errors.Is(err, errUsage) {
+			os.Exit(2)
+		}
+		os.Exit(1)
+	}
+}
+
+var errUsage = errors.New("see chaos -h")
+
+// play reads the command line and does what it says.
+func play() error {
 	if len(os.Args) > 1 {
 		if part, ok := parts[os.Args[1]]; ok {
-			exit(part(os.Args[2:]))
+			return part(os.Args[2:])
 		}
 	}
 	names := make([]string, len(experiments))
@@ -62,36 +76,31 @@ func main() {
 		names[i] = e.name
 	}
 	l := &lab{}
-	flag.StringVar(&l.work, "work", os.TempDir(), "make a directory for everything below this one")
-	flag.IntVar(&l.kills, "kills", 1000, "how often kill ends the writer")
-	flag.IntVar(&l.cuts, "cuts", 200, "how often power cuts the power")
-	flag.IntVar(&l.calls, "calls", 200, "how many system calls of each kind fail in turn")
-	flag.IntVar(&l.every, "every", 1, "let only every so many of those calls fail, behind the first 20")
-	flag.StringVar(&l.portaudit, "portaudit", "", "the portaudit to flood and to fill the disk of; built if empty")
-	flag.Usage = func() {
-		fmt.Fprintf(flag.CommandLine.Output(), "usage: chaos [flags] [%s]...\n", strings.Join(names, "|"))
-		flag.PrintDefaults()
+	flags := flag.NewFlagSet("chaos", flag.ContinueOnError)
+	flags.StringVar(&l.work, "work", os.TempDir(), "make a directory for everything below this `DIR`")
+	flags.StringVar(&l.portaudit, "portaudit", "", "the `PROGRAM` to flood and to fill the disk of; built if empty")
+	flags.IntVar(&l.kills, "kills", 1000, "how often kill ends the writer")
+	flags.IntVar(&l.cuts, "cuts", 200, "how often power cuts the power")
+	flags.IntVar(&l.calls, "calls", 200, "how many system calls of each kind fail in turn")
+	flags.IntVar(&l.every, "every", 1, "behind the first 20 of these calls, let only every so many fail")
+	flags.Usage = func() {
+		fmt.Fprintf(flags.Output(), "usage: chaos [flags] [%s]...\n", strings.Join(names, "|"))
+		flags.PrintDefaults()
 	}
-	flag.Parse()
-	for _, name := range flag.Args() {
+	if err := flags.Parse(os.Args[1:]); err != nil {
+		return err
+	}
+	for _, name := range flags.Args() {
 		if !slices.Contains(names, name) {
-			fmt.Fprintf(os.Stderr, "chaos: there is no experiment %q\n", name)
-			flag.Usage()
-			os.Exit(2)
+			return fmt.Errorf("there is no experiment %q: %w", name, errUsage)
 		}
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	err := run(ctx, l, flag.Args())
-	stop()
-	exit(err)
-}
-
-func exit(err error) {
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "chaos:", err)
-		os.Exit(1)
+	if l.kills < 1 || l.cuts < 1 || l.calls < 1 || l.every < 1 {
+		return fmt.Errorf("a number under 1 would show nothing: %w", errUsage)
 	}
-	os.Exit(0)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	return run(ctx, l, flags.Args())
 }
 
 // parts are what a copy of this program does beside the one that experiments.

@@ -116,9 +116,11 @@ func (l *lab) cutOne(ctx context.Context, m *mounted, j *judge, number int, unde
 		return err
 	}
 	err = w.awaitOpen(ctx)
+	quiet := m.disturb()
 	time.Sleep(rand.N(60 * time.Millisecond))
 	before := w.book.read() // what was acknowledged before the power goes must stay
 	cut := m.cut(number%4 == 0)
+	quiet()
 	after, _ := w.end() // how it ends without a disk is its own affair
 	if err = errors.Join(err, cut, ctx.Err()); err != nil {
 		return err
@@ -185,6 +187,25 @@ func (m *mounted) unmount() error {
 	}
 	m.ours = false
 	return nil
+}
+
+// disturb lets the file system bring to disk what it has at any moment, as other
+// programs of a host do, so that a cut finds records of which a part is there. The
+// function that it returns ends that.
+func (m *mounted) disturb() (quiet func()) {
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() { // ends when stop is closed
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(rand.N(5 * time.Millisecond)):
+				_ = syncFiles(m.dir) // it fails when the power is gone
+			}
+		}
+	}()
+	return func() { close(stop); <-stopped }
 }
 
 // remove unmounts the file system and removes it.
