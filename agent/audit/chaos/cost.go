@@ -99,7 +99,10 @@ func appendCost(dir string, together int) (time.Duration, []byte, error) {
 
 // settle appends events and brings them to disk.
 func settle(log *audit.Log, events []audit.Event) error {
-	_, err := log.Append(events...)
+	if _, err := log.Append(events...); err != nil {
+		return err
+	}
+	_, err := log.Sync()
 	return err
 }
 

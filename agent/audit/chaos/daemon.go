@@ -97,7 +97,7 @@ func (l *lab) daemon(ctx context.Context, dir, log, config string, flags ...stri
 		return err == nil
 	})
 	if err != nil {
-		return nil, errors.Join(err, d.stop(), errors.New(d.said.String()))
+		return nil, errors.Join(err, d.stop(false), errors.New(d.said.String()))
 	}
 	return d, nil
 }
@@ -125,8 +125,21 @@ func last(text string) string {
 	return strings.Join(lines[max(0, len(lines)-12):], "\n")
 }
 
-// stop ends the daemon as systemctl stop does.
-func (d *daemon) stop() error {
+// awaitEnd waits until the daemon ends by itself.
+func (d *daemon) awaitEnd(ctx context.Context) error {
+	select {
+	case <-d.ended:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(time.Minute):
+		return fmt.Errorf("portaudit goes on; it said: %s", last(d.said.String()))
+	}
+}
+
+// stop ends the daemon as systemctl stop does; failed says that it is to have
+// ended with an error.
+func (d *daemon) stop(failed bool) error {
 	_ = d.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
 	select {
 	case <-d.ended:
@@ -134,8 +147,8 @@ func (d *daemon) stop() error {
 		err := fmt.Errorf("portaudit did not stop in 20 s; it said: %s", last(d.said.String()))
 		return errors.Join(err, kill(d.cmd))
 	}
-	if d.wait != nil {
-		return fmt.Errorf("portaudit: %w: %s", d.wait, last(d.said.String()))
+	if (d.wait != nil) != failed {
+		return fmt.Errorf("portaudit ended: %v: %s", d.wait, last(d.said.String()))
 	}
 	return nil
 }
@@ -143,10 +156,11 @@ func (d *daemon) stop() error {
 // listeners are sockets that listen.
 type listeners []net.Listener
 
-// open opens count listeners on the address of chaos, evenly over some time.
-func open(ctx context.Context, count int, over time.Duration) (ls listeners, err error) {
+// open opens count listeners on the address of chaos, evenly over some time, on
+// ports behind that many.
+func open(ctx context.Context, count int, over time.Duration, behind int) (ls listeners, err error) {
 	start := time.Now()
-	for port := 20_000; len(ls) < count; port++ {
+	for port := 20_000 + behind; len(ls) < count; port++ {
 		if port > 65_535 {
 			return ls, errors.New("too few free ports")
 		}

@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
-
-	"github.com/portaudit/portaudit/agent/audit"
 )
 
 const (
@@ -39,40 +36,22 @@ func (l *lab) floodOne(ctx context.Context, realtime string) (err error) {
 		return err
 	}
 	start := time.Now()
-	ls, err := open(ctx, floodListeners, floodTime)
+	ls, err := open(ctx, floodListeners, floodTime, 0)
 	opened := time.Since(start)
 	defer func() { err = errors.Join(err, ls.close()) }()
 	if err != nil {
-		return errors.Join(err, d.stop())
+		return errors.Join(err, d.stop(false))
 	}
-	count := func() (int, int) { return logged(d.log) }
 	err = d.await(ctx, 2*time.Minute, "the last listener in the log", func() bool {
-		_, raised := count()
-		return raised >= floodListeners
+		return d.logged().raised >= floodListeners
 	})
 	told := time.Since(start)
-	err = errors.Join(err, d.stop())
-	listeners, raised := count()
+	err = errors.Join(err, d.stop(false))
+	c := d.logged()
 	say("flood: realtime %s: %d listeners opened in %.1f s, the log had %d of them and %d findings after %.1f s; %d alerts",
-		realtime, len(ls), opened.Seconds(), listeners, raised, told.Seconds(), strings.Count(d.said.String(), chaosRule))
-	if err == nil && (listeners != floodListeners || raised != floodListeners) {
+		realtime, len(ls), opened.Seconds(), c.opened, c.raised, told.Seconds(), d.alerts())
+	if err == nil && (c.opened != floodListeners || c.raised != floodListeners) {
 		err = errors.New("not each listener is in the log once")
 	}
 	return err
-}
-
-// logged counts the listeners and findings of chaos in a log.
-func logged(dir string) (opened, raised int) {
-	for e, err := range audit.ReadFrom(dir, 0) {
-		switch {
-		case err != nil:
-			return opened, raised // it is being written
-		case e.Address != chaosAddress:
-		case e.Event == audit.ListenerOpened:
-			opened++
-		case e.Event == audit.FindingRaised:
-			raised++
-		}
-	}
-	return opened, raised
 }

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/portaudit/portaudit/agent/audit"
 )
@@ -14,8 +17,11 @@ type judge struct {
 	// Up to and with this record of the log the judge has seen all.
 	seen    uint64
 	records int
-	dropped int64 // bytes that recovery cut off
-	torn    int   // how often it did
+	kinds   map[string]int // of the log's own records
+	told    uint64         // how many records it says were lost
+	dropped int64          // bytes that recovery cut off
+	torn    int            // how often it did
+	amid    int            // how often it found no active segment, or one without a record
 }
 
 // account is what is known of one writer.
@@ -25,13 +31,18 @@ type account struct {
 	kept int // of its acknowledged records, how many are in the log
 }
 
-func newJudge(dir string) *judge { return &judge{dir: dir, lives: map[int]*account{}} }
+func newJudge(dir string) *judge {
+	return &judge{dir: dir, lives: map[int]*account{}, kinds: map[string]int{}}
+}
 
 // hear takes a writer's ledger into evidence.
 func (j *judge) hear(life int, p page) { j.lives[life] = &account{page: p} }
 
 // recover opens the log as the next writer would.
 func (j *judge) recover() error {
+	if active, err := os.ReadFile(filepath.Join(j.dir, "audit.jsonl")); err != nil || !bytes.Contains(active, []byte("\n")) {
+		j.amid++
+	}
 	log, err := audit.Open(j.dir, audit.Options{Host: "alpha", Boot: "b1"})
 	if err != nil {
 		return err
@@ -47,7 +58,8 @@ func (j *judge) recover() error {
 // is wrong with it. With whole it reads the log from its first record.
 func (j *judge) check(whole bool) error {
 	if whole {
-		j.seen, j.records = 0, 0
+		j.seen, j.records, j.told = 0, 0, 0
+		clear(j.kinds)
 		for _, a := range j.lives {
 			a.last, a.kept = 0, 0
 		}
@@ -72,7 +84,11 @@ func (j *judge) check(whole bool) error {
 func (j *judge) weigh(e audit.Event) error {
 	life, n, ok := parseID(e.ID)
 	if !ok {
-		return nil // one of the log's own
+		j.kinds[e.Event]++
+		if e.Lost != nil {
+			j.told += *e.Lost
+		}
+		return nil
 	}
 	j.records++
 	a := j.lives[life]
@@ -108,6 +124,15 @@ func (j *judge) missing() []error {
 		}
 	}
 	return wrong
+}
+
+// gap is how many records that were begun are not in the log.
+func (j *judge) gap() int {
+	n := -j.records
+	for _, a := range j.lives {
+		n += a.begun
+	}
+	return n
 }
 
 // lost is how many acknowledged records are missing.

@@ -8,9 +8,9 @@ import (
 )
 
 // The judge is itself tried: each way in which a log could be wrong, on a log that
-// has the records 1 to 6 of writer 1.
+// has a header and then the records 1 to 6 of writer 1.
 func TestJudge(t *testing.T) {
-	all := page{begun: 6, acked: 4, seqs: []uint32{0, 1, 2, 3, 4}}
+	all := page{begun: 6, acked: 4, seqs: []uint32{0, 2, 3, 4, 5}}
 	tests := []struct {
 		reason  string
 		records []audit.Event
@@ -20,15 +20,15 @@ func TestJudge(t *testing.T) {
 		{"more than was acknowledged", written(1, 2, 3, 4, 5, 6), all, ""},
 		{"no more than was acknowledged", written(1, 2, 3, 4), all, ""},
 		{"the last that was acknowledged is missing", written(1, 2, 3), all, "1 of 4 acknowledged records are not in the log, which has 3"},
-		{"one within is missing", written(1, 2, 4, 5), all, "record 3: chaos/1/4 was acknowledged as record 4"},
+		{"one within is missing", written(1, 2, 4, 5), all, "record 4: chaos/1/4 was acknowledged as record 5"},
 		{"one that was not acknowledged is missing", written(1, 2, 3, 4, 6), all, ""},
-		{"one is twice", written(1, 2, 3, 4, 4), all, "record 5: chaos/1/4 is in the log twice"},
-		{"two are in the wrong order", written(1, 2, 3, 4, 6, 5), all, "record 6: chaos/1/5 comes behind 6"},
-		{"one that was never begun", written(1, 2, 3, 4, 5, 6, 7), all, "record 7: nobody wrote chaos/1/7"},
-		{"one of a writer that was not", append(written(1, 2, 3, 4), record(2, 1)), all, "record 5: nobody wrote chaos/2/1"},
-		{"one is other than it was", append(written(1, 2, 3, 4), changed(5)), all, "record 5: chaos/1/5 is not as it was written"},
-		{"one of the log's own among them", append([]audit.Event{{Event: "log.segment"}}, written(1, 2)...),
-			page{begun: 2, acked: 2, seqs: []uint32{0, 2, 3}}, ""},
+		{"one is twice", written(1, 2, 3, 4, 4), all, "record 6: chaos/1/4 is in the log twice"},
+		{"two are in the wrong order", written(1, 2, 3, 4, 6, 5), all, "record 7: chaos/1/5 comes behind 6"},
+		{"one that was never begun", written(1, 2, 3, 4, 5, 6, 7), all, "record 8: nobody wrote chaos/1/7"},
+		{"one of a writer that was not", append(written(1, 2, 3, 4), record(2, 1)), all, "record 6: nobody wrote chaos/2/1"},
+		{"one is other than it was", append(written(1, 2, 3, 4), changed(5)), all, "record 6: chaos/1/5 is not as it was written"},
+		{"one of the log's own among them", append([]audit.Event{{Event: audit.AgentStarted}}, written(1, 2)...),
+			page{begun: 2, acked: 2, seqs: []uint32{0, 3, 4}}, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.reason, func(t *testing.T) {

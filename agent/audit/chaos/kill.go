@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"time"
+
+	"github.com/portaudit/portaudit/agent/audit"
 )
 
 // killsOfLog is how many writers follow each other on one log.
@@ -67,23 +69,28 @@ func (l *lab) killOne(ctx context.Context, j *judge, number int) error {
 
 // tally sums what judges found.
 type tally struct {
-	acked, records, lost, torn int
-	dropped                    int64
+	acked, records, lost, segments, amid, torn int
+	dropped                                    int64
 }
 
 func (t *tally) add(j *judge) {
-	t.sum(tally{acked: j.acked(), records: j.records, lost: j.lost(), torn: j.torn, dropped: j.dropped})
+	t.sum(tally{
+		acked: j.acked(), records: j.records, lost: j.lost(),
+		segments: j.kinds[audit.LogSegment], amid: j.amid, torn: j.torn, dropped: j.dropped,
+	})
 }
 
 func (t *tally) sum(o tally) {
 	t.acked += o.acked
 	t.records += o.records
 	t.lost += o.lost
+	t.segments += o.segments
+	t.amid += o.amid
 	t.torn += o.torn
 	t.dropped += o.dropped
 }
 
 func (t tally) String() string {
-	return fmt.Sprintf("%d records acknowledged, %d in the log, %d lost; a torn tail %d times, %d bytes dropped",
-		t.acked, t.records, t.lost, t.torn, t.dropped)
+	return fmt.Sprintf("%d records acknowledged, %d in the log, %d lost; %d segments, no active one %d times; a torn tail %d times, %d bytes dropped",
+		t.acked, t.records, t.lost, t.segments, t.amid, t.torn, t.dropped)
 }

@@ -33,6 +33,7 @@ func (l *ledger) acknowledge(n int, seq uint64) {
 // page is what a ledger said at a moment.
 type page struct {
 	begun int
+	done  bool     // whether all is written that was to be
 	acked int      // how many records were acknowledged
 	seqs  []uint32 // by record, 0 if it was not acknowledged
 }
@@ -46,6 +47,6 @@ func (l *ledger) read() page {
 			p.acked++
 		}
 	}
-	p.begun = int(l.begun.Load())
+	p.begun, p.done = int(l.begun.Load()), l.done.Load()
 	return p
 }

@@ -48,6 +48,7 @@ var experiments = []experiment{
 	{"kill", false, (*lab).kill},
 	{"power", true, (*lab).power},
 	{"faults", true, (*lab).faults},
+	{"full", true, (*lab).full},
 	{"flood", true, (*lab).flood},
 	{"cost", true, (*lab).cost},
 }

@@ -51,6 +51,7 @@ func writeLog(args []string) error {
 	count := flags.Int("count", ledgerRecords, "how many records to write")
 	steady := flags.Bool("steady", false, "write the same bytes whenever it is")
 	stay := flags.Bool("stay", false, "wait to be killed when all is written")
+	segment := flags.Int64("segment", 32<<10, "size at which a segment is closed")
 	limit := flags.Uint64("limit", 0, "fail to write beyond this size of a file, until the log has failed")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -61,7 +62,7 @@ func writeLog(args []string) error {
 	if err != nil {
 		return err
 	}
-	o := audit.Options{Host: "alpha", Boot: "b1"}
+	o := audit.Options{Host: "alpha", Boot: "b1", MaxSize: *segment}
 	if *steady {
 		o.Now = steadyClock()
 	}
@@ -76,11 +77,14 @@ func writeLog(args []string) error {
 	}
 	w := &writer{log: log, book: book, life: *life}
 	book.opened.Store(true)
-	for w.n < *count {
-		if err := w.append(min(1+w.n%7, *count-w.n)); err != nil {
-			book.refused.Add(1)
-			return err
-		}
+	for err == nil && w.n < *count {
+		err = w.append(min(1+w.n%7, *count-w.n))
+	}
+	if err == nil {
+		err = w.settle()
+	}
+	if err != nil {
+		return err
 	}
 	book.done.Store(true)
 	if *stay {
@@ -105,23 +109,50 @@ type writer struct {
 	n    int // of the last record that was given to the log
 }
 
-// append appends so many records with one call.
+// append appends so many records with one call, and syncs as the agent does.
 func (w *writer) append(count int) error {
 	events := make([]audit.Event, count)
 	for i := range events {
 		events[i] = record(w.life, w.n+1+i)
 	}
-	first := w.n + 1
 	w.n += count
 	w.book.begun.Store(uint32(w.n))
-	seq, err := w.log.Append(events...)
-	if err != nil {
+	if err := w.note(w.log.Append(events...)); err != nil {
 		return err
 	}
-	for i := range events {
-		w.book.acknowledge(first+i, seq-uint64(count-1-i))
+	if due, waits := w.log.Pending(); waits && time.Now().After(due) {
+		return w.settle()
 	}
 	return nil
+}
+
+// settle lets nothing wait.
+func (w *writer) settle() error { return w.note(w.log.Sync()) }
+
+// note enters into the ledger what was acknowledged. While the log cannot be
+// written, it waits until it can, for ten seconds.
+func (w *writer) note(acknowledged []audit.Event, err error) error {
+	for start := time.Now(); ; {
+		for _, e := range acknowledged {
+			if life, n, ok := parseID(e.ID); ok && life == w.life {
+				w.book.acknowledge(n, e.Seq)
+			}
+		}
+		if err == nil {
+			return nil
+		}
+		w.book.refused.Add(1)
+		if !errors.Is(err, audit.ErrDegraded) || time.Since(start) > 10*time.Second {
+			return err
+		}
+		if err := limitFiles(0); err != nil {
+			return err
+		}
+		if due, waits := w.log.Pending(); waits {
+			time.Sleep(time.Until(due))
+		}
+		acknowledged, err = w.log.Sync()
+	}
 }
 
 // life is a writer process and its ledger.

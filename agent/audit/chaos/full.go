@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/portaudit/portaudit/agent/audit"
+)
+
+// filling is one way to fill the disk of a portaudit.
+type filling struct {
+	policy    string // what it is to do then: suspend, alert or exit
+	size      string // of the tmpfs
+	listeners int    // that are opened while it is full
+	lossy     bool   // whether these are more than it can keep in memory
+}
+
+var fillings = []filling{
+	{"suspend", "1m", 100, false},
+	{"alert", "1m", 100, false},
+	{"alert", "16m", 3000, true},
+	{"exit", "1m", 100, false},
+}
+
+// full fills the disk of the log of a portaudit that has much to tell, and gives it
+// room again: it must go on by itself, and say once that it could not and once that
+// it can, with the exact number of records that it lost. Then it takes the log away
+// from it in other ways.
+func (l *lab) full(ctx context.Context) error {
+	if err := l.buildPortaudit(ctx); err != nil {
+		return err
+	}
+	for _, f := range fillings {
+		if err := l.fill(ctx, f); err != nil {
+			return fmt.Errorf("%s, %s: %w", f.policy, f.size, err)
+		}
+	}
+	return nil
+}
+
+// fill fills one disk.
+func (l *lab) fill(ctx context.Context, f filling) (err error) {
+	dir, err := l.fresh("full")
+	if err != nil {
+		return err
+	}
+	disk := filepath.Join(dir, "disk")
+	if err := os.Mkdir(disk, 0o700); err != nil {
+		return err
+	}
+	if err := command(ctx, "mount", "-t", "tmpfs", "-o", "mode=700,size="+f.size, "tmpfs", disk); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, command(context.Background(), "umount", disk)) }()
+	d, err := l.daemon(ctx, dir, filepath.Join(disk, "log"), "on_log_failure: "+f.policy+"\n")
+	if err != nil {
+		return err
+	}
+	ls, err := f.through(ctx, d, filepath.Join(disk, "filler"))
+	err = errors.Join(err, ls.close(), d.stop(f.policy == "exit"))
+	if err != nil {
+		return err
+	}
+	return f.judge(d)
+}
+
+// through opens listeners before the disk is full, while it is, and behind that.
+func (f filling) through(ctx context.Context, d *daemon, filler string) (all listeners, err error) {
+	more := func(count int) error {
+		ls, err := open(ctx, count, 0, len(all))
+		all = append(all, ls...)
+		return err
+	}
+	if err := more(20); err != nil {
+		return all, err
+	}
+	if err := d.await(ctx, time.Minute, "findings in the log", func() bool { return d.logged().raised >= 20 }); err != nil {
+		return all, err
+	}
+	if err := fillUp(filler); err != nil {
+		return all, err
+	}
+	if err := more(f.listeners); err != nil {
+		return all, err
+	}
+	if f.policy == "exit" {
+		return all, d.awaitEnd(ctx)
+	}
+	if err := d.await(ctx, time.Minute, "log.degraded", func() bool { return d.logged().degraded > 0 }); err != nil {
+		return all, err
+	}
+	if f.policy == "alert" {
+		want := 20 + f.listeners
+		told := func() bool { return d.alerts() >= want }
+		if err := d.await(ctx, time.Minute, "alerts that the log cannot hold", told); err != nil {
+			return all, err
+		}
+	}
+	time.Sleep(3 * time.Second) // it tries again, and must not say so again
+	if err := os.Remove(filler); err != nil {
+		return all, err
+	}
+	if err := d.await(ctx, time.Minute, "log.restored", func() bool { return d.logged().restored > 0 }); err != nil {
+		return all, err
+	}
+	if err := more(20); err != nil {
+		return all, err
+	}
+	want := func() bool { c := d.logged(); return c.raised+c.opened+int(c.lost) >= 2*len(all) }
+	return all, d.await(ctx, time.Minute, "the last listener in the log", want)
+}
+
+// judge judges what is in the log.
+func (f filling) judge(d *daemon) error {
+	c := d.logged()
+	opened := 40 + f.listeners
+	say("full: %s on %s: %d listeners; the log has %d of them and %d findings, %d log.degraded, %d log.restored and %d records lost",
+		f.policy, f.size, opened, c.opened, c.raised, c.degraded, c.restored, c.lost)
+	switch {
+	case c.err != nil:
+		return c.err
+	case f.policy == "exit":
+		return nil
+	case c.degraded != 1 || c.restored != 1:
+		return errors.New("not exactly one log.degraded and one log.restored")
+	case c.opened+c.raised+int(c.lost) != 2*opened:
+		return fmt.Errorf("%d records of listeners and %d lost make not %d", c.opened+c.raised, c.lost, 2*opened)
+	case f.lossy == (c.lost == 0):
+		return fmt.Errorf("%d records were lost", c.lost)
+	}
+	return nil
+}
+
+// fillUp writes a file until there is no room for a byte more.
+func fillUp(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	for size := 64 << 10; err == nil && size > 0; {
+		if _, err = f.Write(make([]byte, size)); errors.Is(err, syscall.ENOSPC) {
+			err, size = nil, size/2
+		}
+	}
+	return errors.Join(err, f.Close())
+}
+
+// counts is what a log says of the listeners of chaos and of itself.
+type counts struct {
+	opened, raised, degraded, restored int
+	lost                               uint64
+	err                                error // that it could not be read to its end with
+}
+
+// logged reads the daemon's log.
+func (d *daemon) logged() (c counts) {
+	for e, err := range audit.ReadFrom(d.log, 0) {
+		if errors.Is(err, fs.ErrNotExist) {
+			return c
+		}
+		if c.err = err; err != nil {
+			return c
+		}
+		if e.Lost != nil {
+			c.lost += *e.Lost
+		}
+		switch {
+		case e.Event == audit.LogDegraded:
+			c.degraded++
+		case e.Event == audit.LogRestored:
+			c.restored++
+		case e.Address != chaosAddress:
+		case e.Event == audit.ListenerOpened:
+			c.opened++
+		case e.Event == audit.FindingRaised:
+			c.raised++
+		}
+	}
+	return c
+}
+
+// alerts counts the findings of chaos that the daemon told on standard error.
+func (d *daemon) alerts() int { return strings.Count(d.said.String(), "LOW "+chaosRule) }
