@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/portaudit/portaudit/agent/audit"
 )
@@ -135,7 +134,7 @@ func (f *faulting) trial(ctx context.Context, fl *fault, under []string, flags .
 	if err := os.RemoveAll(f.disk.log); err != nil {
 		return err
 	}
-	w, err := f.start(1, f.disk.log, under, append([]string{"-steady", "-stay", "-segment", "8192"}, flags...)...)
+	w, err := f.start(1, f.disk.log, under, append([]string{"-steady", "-stay", "-segment", "8192", "-tidy-every", "100"}, flags...)...)
 	if err != nil {
 		return err
 	}
@@ -148,6 +147,9 @@ func (f *faulting) trial(ctx context.Context, fl *fault, under []string, flags .
 	p.begun = last.begun
 	if fl != nil && fl.dead {
 		fl.met = !p.done
+	}
+	if said := w.said.String(); fl == nil && fate == nil && said != "" {
+		fate = errors.New(said)
 	}
 	if fate != nil {
 		return fate
@@ -224,42 +226,6 @@ func retried(trace string) error {
 		}
 	}
 	return nil
-}
-
-// finish waits until the writer has written what it should or has ended. It
-// returns an error if it did neither, or ended as the fault does not explain.
-func (w *life) finish(ctx context.Context, fl *fault) error {
-	for timeout := time.After(30 * time.Second); ; {
-		select {
-		case <-w.ended:
-			return w.fate(fl)
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-timeout:
-			return fmt.Errorf("the writer hangs: %s", w.said)
-		case <-time.After(time.Millisecond):
-			if w.book.done.Load() {
-				return nil
-			}
-		}
-	}
-}
-
-// fate judges how a writer ended by itself.
-func (w *life) fate(fl *fault) error {
-	var exit *exec.ExitError
-	status := 0
-	if errors.As(w.wait, &exit) {
-		status = exit.ExitCode()
-	}
-	switch {
-	case fl != nil && fl.dead && status == -1: // a signal, which strace passes on to itself
-		return nil
-	case fl != nil && status == 1:
-		return nil // it gave up, and said so
-	default:
-		return fmt.Errorf("the writer ended: %v: %s", w.wait, w.said)
-	}
 }
 
 // short lets the kernel write a part of a record, for each of the first records

@@ -126,6 +126,12 @@ func (j *judge) missing() []error {
 	return wrong
 }
 
+// compressed is how many segments of the log are.
+func (j *judge) compressed() int {
+	names, _ := filepath.Glob(filepath.Join(j.dir, "*.gz")) // the pattern is a right one
+	return len(names)
+}
+
 // gap is how many records that were begun are not in the log.
 func (j *judge) gap() int {
 	n := -j.records

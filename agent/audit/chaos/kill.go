@@ -42,14 +42,14 @@ func (l *lab) kill(ctx context.Context) error {
 }
 
 func (l *lab) killOne(ctx context.Context, j *judge, number int) error {
-	w, err := l.start(number, j.dir, nil)
+	w, err := l.start(number, j.dir, nil, "-tidy", "-segment", "8192")
 	if err != nil {
 		return err
 	}
 	if number%8 != 0 {
 		err = w.awaitOpen(ctx)
 	}
-	time.Sleep(rand.N(20 * time.Millisecond))
+	time.Sleep(rand.N(30 * time.Millisecond))
 	p, killed := w.end()
 	if err == nil {
 		err = killed
@@ -69,14 +69,15 @@ func (l *lab) killOne(ctx context.Context, j *judge, number int) error {
 
 // tally sums what judges found.
 type tally struct {
-	acked, records, lost, segments, amid, torn int
-	dropped                                    int64
+	acked, records, lost             int
+	segments, compressed, amid, torn int
+	dropped                          int64
 }
 
 func (t *tally) add(j *judge) {
 	t.sum(tally{
 		acked: j.acked(), records: j.records, lost: j.lost(),
-		segments: j.kinds[audit.LogSegment], amid: j.amid, torn: j.torn, dropped: j.dropped,
+		segments: j.kinds[audit.LogSegment], compressed: j.compressed(), amid: j.amid, torn: j.torn, dropped: j.dropped,
 	})
 }
 
@@ -85,12 +86,13 @@ func (t *tally) sum(o tally) {
 	t.records += o.records
 	t.lost += o.lost
 	t.segments += o.segments
+	t.compressed += o.compressed
 	t.amid += o.amid
 	t.torn += o.torn
 	t.dropped += o.dropped
 }
 
 func (t tally) String() string {
-	return fmt.Sprintf("%d records acknowledged, %d in the log, %d lost; %d segments, no active one %d times; a torn tail %d times, %d bytes dropped",
-		t.acked, t.records, t.lost, t.segments, t.amid, t.torn, t.dropped)
+	return fmt.Sprintf("%d records acknowledged, %d in the log, %d lost; %d segments, %d of them compressed, no active one %d times; a torn tail %d times, %d bytes dropped",
+		t.acked, t.records, t.lost, t.segments, t.compressed, t.amid, t.torn, t.dropped)
 }

@@ -111,7 +111,7 @@ func (l *lab) cutDisk(ctx context.Context, d disk, cuts int, under []string) (t 
 }
 
 func (l *lab) cutOne(ctx context.Context, m *mounted, j *judge, number int, under []string) error {
-	w, err := l.start(number, j.dir, under)
+	w, err := l.start(number, j.dir, under, "-tidy", "-segment", "8192")
 	if err != nil {
 		return err
 	}

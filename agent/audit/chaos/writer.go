@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"runtime"
 	"strings"
 	"time"
@@ -52,6 +51,8 @@ func writeLog(args []string) error {
 	steady := flags.Bool("steady", false, "write the same bytes whenever it is")
 	stay := flags.Bool("stay", false, "wait to be killed when all is written")
 	segment := flags.Int64("segment", 32<<10, "size at which a segment is closed")
+	beside := flags.Bool("tidy", false, "compress closed segments all the time")
+	between := flags.Int("tidy-every", ledgerRecords, "compress closed segments after so many records")
 	limit := flags.Uint64("limit", 0, "fail to write beyond this size of a file, until the log has failed")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -77,8 +78,19 @@ func writeLog(args []string) error {
 	}
 	w := &writer{log: log, book: book, life: *life}
 	book.opened.Store(true)
-	for err == nil && w.n < *count {
+	if *beside {
+		go func() { // ends with the process, which is killed
+			for tidy(*dir) {
+				time.Sleep(time.Millisecond)
+			}
+		}()
+	}
+	for done := 0; err == nil && w.n < *count; {
 		err = w.append(min(1+w.n%7, *count-w.n))
+		if err == nil && w.n/(*between) > done {
+			done = w.n / (*between)
+			tidy(*dir)
+		}
 	}
 	if err == nil {
 		err = w.settle()
@@ -91,6 +103,17 @@ func writeLog(args []string) error {
 		select {}
 	}
 	return log.Close()
+}
+
+// tidy compresses the closed segments of a log; false if it could not, and said so.
+func tidy(dir string) bool {
+	err := audit.Tidy(context.Background(), dir, audit.Retention{}, func(e audit.Event) error {
+		return fmt.Errorf("%s, where everything is to be kept", e.Event)
+	})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	return err == nil
 }
 
 // steadyClock returns a clock that tells the same times in every process.
@@ -153,63 +176,4 @@ func (w *writer) note(acknowledged []audit.Event, err error) error {
 		}
 		acknowledged, err = w.log.Sync()
 	}
-}
-
-// life is a writer process and its ledger.
-type life struct {
-	number int
-	book   *ledger
-	cmd    *exec.Cmd
-	said   *strings.Builder // on standard error
-	ended  chan struct{}    // closed when it has ended
-	wait   error            // how, then
-}
-
-// start starts a writer on dir, under the command before it, if there is one.
-func (l *lab) start(number int, dir string, under []string, flags ...string) (*life, error) {
-	book, f, err := newLedger()
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	args := append(append([]string{}, under...), l.exe, "writer", "-dir", dir, "-life", fmt.Sprint(number))
-	args = append(args, flags...)
-	w := &life{number: number, book: book, said: &strings.Builder{}}
-	w.cmd = exec.Command(args[0], args[1:]...)
-	w.cmd.ExtraFiles = []*os.File{f}
-	w.cmd.Stderr = w.said
-	tie(w.cmd)
-	if err := w.cmd.Start(); err != nil {
-		return nil, errors.Join(err, book.unmap())
-	}
-	w.ended = make(chan struct{})
-	go func() { // ends with the writer, which end kills
-		w.wait = w.cmd.Wait()
-		close(w.ended)
-	}()
-	return w, nil
-}
-
-// awaitOpen waits until the writer has opened its log, or for at most ten seconds.
-func (w *life) awaitOpen(ctx context.Context) error {
-	for start := time.Now(); !w.book.opened.Load(); time.Sleep(100 * time.Microsecond) {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if time.Since(start) > 10*time.Second {
-			return fmt.Errorf("writer %d did not open the log in 10 s", w.number)
-		}
-	}
-	return nil
-}
-
-// end kills the writer, if it runs, and returns what its ledger says.
-func (w *life) end() (page, error) {
-	err := kill(w.cmd)
-	<-w.ended
-	if w.wait == nil || w.said.Len() > 0 {
-		err = errors.Join(err, fmt.Errorf("writer %d ended by itself: %v: %s", w.number, w.wait, w.said))
-	}
-	p := w.book.read()
-	return p, errors.Join(err, w.book.unmap())
 }
