@@ -87,7 +87,9 @@ func (f *faulting) survey(ctx context.Context) error {
 	paths := map[string]bool{f.disk.log: true}
 	named := regexp.MustCompile(`"(` + regexp.QuoteMeta(f.disk.log) + `[^"]*)"`)
 	for _, match := range named.FindAllStringSubmatch(trace, -1) {
-		paths[match[1]] = true
+		if !strings.HasSuffix(match[1], ".tmp") { // its name is another in the next run
+			paths[match[1]] = true
+		}
 	}
 	f.paths = slices.Sorted(maps.Keys(paths))
 	if trace, err = f.trace(ctx, nil, faultRecords, f.only()...); err != nil {
@@ -183,7 +185,7 @@ func (f *faulting) each(ctx context.Context, call string, fl fault) error {
 			continue
 		}
 		// Somewhat more records than it takes to come to that call.
-		records := min(faultRecords, faultRecords*k/total+60)
+		records := min(faultRecords, faultRecords*k/total+160)
 		inject := fmt.Sprintf("inject=%s:%s:when=%d", call, fl.inject, k)
 		trace, err := f.trace(ctx, &fl, records, append(f.only(), "-e", inject)...)
 		if err == nil {

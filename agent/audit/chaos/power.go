@@ -117,7 +117,7 @@ func (l *lab) cutOne(ctx context.Context, m *mounted, j *judge, number int, unde
 	}
 	err = w.awaitOpen(ctx)
 	quiet := m.disturb()
-	time.Sleep(rand.N(60 * time.Millisecond))
+	time.Sleep(rand.N(120 * time.Millisecond))
 	before := w.book.read() // what was acknowledged before the power goes must stay
 	cut := m.cut(number%4 == 0)
 	quiet()
@@ -200,7 +200,7 @@ func (m *mounted) disturb() (quiet func()) {
 			select {
 			case <-stop:
 				return
-			case <-time.After(rand.N(5 * time.Millisecond)):
+			case <-time.After(rand.N(20 * time.Millisecond)):
 				_ = syncFiles(m.dir) // it fails when the power is gone
 			}
 		}
