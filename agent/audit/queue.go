@@ -2,7 +2,10 @@ package audit
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"slices"
 	"time"
 )
@@ -144,6 +147,11 @@ func (l *Log) commit() error {
 		l.abandon()
 		return err
 	}
+	if err := l.inPlace(); err != nil {
+		l.abandon()
+		l.place = free // what has the name now, if something has, is none of ours
+		return err
+	}
 	for _, r := range l.queue[:l.written] {
 		l.done = append(l.done, r.event)
 		l.settle(r.event.Event)
@@ -152,6 +160,26 @@ func (l *Log) commit() error {
 	l.queue, l.written, l.since = slices.Delete(l.queue, 0, l.written), 0, time.Now()
 	return nil
 }
+
+// inPlace returns an error if the active segment is not the file that has its name:
+// somebody removed or replaced it, and nobody will read what is written to it.
+func (l *Log) inPlace() error {
+	held, err := l.file.Stat()
+	if err != nil {
+		return err
+	}
+	named, err := os.Lstat(l.path)
+	if err == nil && os.SameFile(held, named) {
+		return nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return fmt.Errorf("%w while it was written, with the records from %d to %d", errTaken, l.first, l.kept.Seq)
+}
+
+// errTaken says that the active segment is no longer there.
+var errTaken = errors.New("its file was removed or replaced")
 
 // abandon ends the use of a segment of which nobody knows what is on disk. What
 // of it was not acknowledged is written anew, into the next one.
