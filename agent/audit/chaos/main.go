@@ -49,6 +49,7 @@ var experiments = []experiment{
 	{"power", true, (*lab).power},
 	{"faults", true, (*lab).faults},
 	{"full", true, (*lab).full},
+	{"taken", true, (*lab).taken},
 	{"flood", true, (*lab).flood},
 	{"cost", true, (*lab).cost},
 }
