@@ -32,20 +32,8 @@ func nginx() audit.Event {
 // cost measures what a record costs, on the disk that the lab is on and on a
 // tmpfs, and beside it what the same lines cost by rsyslog.
 func (l *lab) cost(ctx context.Context) error {
-	memory, err := l.fresh("memory")
-	if err != nil {
-		return err
-	}
-	if err := command(ctx, "mount", "-t", "tmpfs", "-o", "size=256m", "tmpfs", memory); err != nil {
-		return err
-	}
-	err = l.costs(ctx, memory)
-	return errors.Join(err, command(context.Background(), "umount", memory))
-}
-
-func (l *lab) costs(ctx context.Context, memory string) error {
 	var sample []byte
-	for _, place := range []struct{ name, dir string }{{"this disk", l.work}, {"tmpfs", memory}} {
+	for _, place := range []struct{ name, dir string }{{"this disk", l.work}, {"tmpfs", l.memory}} {
 		for _, together := range []int{1, 50} {
 			dir := filepath.Join(place.dir, "cost")
 			each, data, err := appendCost(dir, together)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,16 +22,18 @@ var faultyCalls = []string{"write", "fsync", "renameat", "openat", "ftruncate", 
 // fault is what befalls one system call.
 type fault struct {
 	name   string
-	inject string // as strace has it
-	cut    bool   // whether the power goes when the writer is done
-	dead   bool   // whether it ends the writer
-	met    bool   // whether it befell one in the last trial
+	inject string   // as strace has it
+	cut    bool     // whether the power goes when the writer is done
+	dead   bool     // whether it ends the writer
+	calls  []string // that it befalls, nil for all
+	met    bool     // whether it befell one in the last trial
 }
 
 var faults = []fault{
 	{name: "EIO", inject: "error=EIO"},
 	{name: "EIO, and a power cut at the end", inject: "error=EIO", cut: true},
 	{name: "ENOSPC", inject: "error=ENOSPC"},
+	{name: "EDQUOT", inject: "error=EDQUOT", calls: []string{"write", "fsync", "openat"}},
 	{name: "SIGKILL", inject: "signal=SIGKILL", dead: true},
 	{name: "a power cut", inject: "signal=SIGKILL", dead: true, cut: true},
 }
@@ -57,7 +58,7 @@ func (l *lab) faults(ctx context.Context) error {
 type faulting struct {
 	*lab
 	disk   *mounted
-	paths  []string       // of the files of a log
+	paths  []string       // of the files of a log, in the order in which they come to be
 	counts map[string]int // of the calls that concern them, in a run without faults
 }
 
@@ -67,6 +68,9 @@ func (f *faulting) all(ctx context.Context) error {
 	}
 	for _, call := range faultyCalls {
 		for _, fault := range faults {
+			if fault.calls != nil && !slices.Contains(fault.calls, call) {
+				continue
+			}
 			if err := f.each(ctx, call, fault); err != nil {
 				return fmt.Errorf("%s, %s: %w", call, fault.name, err)
 			}
@@ -84,15 +88,15 @@ func (f *faulting) survey(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	paths := map[string]bool{f.disk.log: true}
+	f.paths = []string{f.disk.log}
 	named := regexp.MustCompile(`"(` + regexp.QuoteMeta(f.disk.log) + `[^"]*)"`)
 	for _, match := range named.FindAllStringSubmatch(trace, -1) {
-		if !strings.HasSuffix(match[1], ".tmp") { // its name is another in the next run
-			paths[match[1]] = true
+		// The name of a temporary file is another in the next run.
+		if path := match[1]; !strings.HasSuffix(path, ".tmp") && !slices.Contains(f.paths, path) {
+			f.paths = append(f.paths, path)
 		}
 	}
-	f.paths = slices.Sorted(maps.Keys(paths))
-	if trace, err = f.trace(ctx, nil, faultRecords, f.only()...); err != nil {
+	if trace, err = f.trace(ctx, nil, faultRecords, f.only(faultRecords)...); err != nil {
 		return err
 	}
 	f.counts = map[string]int{}
@@ -103,10 +107,11 @@ func (f *faulting) survey(ctx context.Context) error {
 	return nil
 }
 
-// only are the options of strace that leave all but the log alone.
-func (f *faulting) only() []string {
+// only are the options of strace that leave all but the log alone, of which so many
+// records are written.
+func (f *faulting) only(records int) []string {
 	var args []string
-	for _, path := range f.paths {
+	for _, path := range f.paths[:min(len(f.paths), len(f.paths)*records/faultRecords+20)] {
 		args = append(args, "-P", path)
 	}
 	return args
@@ -176,18 +181,21 @@ func (f *faulting) trial(ctx context.Context, fl *fault, under []string, flags .
 	return nil
 }
 
+// chosen reports whether the call of a number is tried.
+func (l *lab) chosen(number int) bool { return number <= 12 || number%l.every == 0 }
+
 // each lets the calls of one kind fail in turn.
 func (f *faulting) each(ctx context.Context, call string, fl fault) error {
 	total := f.counts[call]
 	tried, missed := 0, 0
 	for k := 1; k <= min(total, f.calls); k++ {
-		if k > 20 && k%f.every != 0 {
+		if !f.chosen(k) {
 			continue
 		}
 		// Somewhat more records than it takes to come to that call.
 		records := min(faultRecords, faultRecords*k/total+160)
 		inject := fmt.Sprintf("inject=%s:%s:when=%d", call, fl.inject, k)
-		trace, err := f.trace(ctx, &fl, records, append(f.only(), "-e", inject)...)
+		trace, err := f.trace(ctx, &fl, records, append(f.only(records), "-e", inject)...)
 		if err == nil {
 			err = retried(trace)
 		}
@@ -240,10 +248,13 @@ func (f *faulting) short(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	tried, end := 0, 0
+	tried, end, number := 0, 0, 0
 	for line := range bytes.Lines(data) {
 		start := end
 		end += len(line)
+		if number++; !f.chosen(number) {
+			continue
+		}
 		limit := start + []int{1, len(line) / 2, len(line) - 1}[tried%3]
 		err := f.trial(ctx, &fault{name: "a short write"}, nil, "-count", strconv.Itoa(f.calls+50), "-segment", "1000000", "-limit", strconv.Itoa(limit))
 		if err != nil {

@@ -29,12 +29,13 @@ import (
 // lab is where experiments run, and how thoroughly.
 type lab struct {
 	work      string // directory for everything that they make
+	memory    string // directory on a tmpfs, where an fsync takes no time
 	exe       string // this program, which plays the writer too
 	portaudit string // the program; built if empty
 	kills     int
 	cuts      int
 	calls     int // the first so many of each system call fail in turn
-	every     int // of those further than the first ones, so many are left out for one that is tried
+	every     int // of those behind the first 12, one of so many is tried
 }
 
 // experiment is one way to break the log.
@@ -84,7 +85,7 @@ func play() error {
 	flags.IntVar(&l.kills, "kills", 1000, "how often kill ends the writer")
 	flags.IntVar(&l.cuts, "cuts", 200, "how often power cuts the power")
 	flags.IntVar(&l.calls, "calls", 200, "how many system calls of each kind fail in turn")
-	flags.IntVar(&l.every, "every", 1, "behind the first 20 of these calls, let only every so many fail")
+	flags.IntVar(&l.every, "every", 1, "behind the first 12 of these calls, let only every so many fail")
 	flags.Usage = func() {
 		fmt.Fprintf(flags.Output(), "usage: chaos [flags] [%s]...\n", strings.Join(names, "|"))
 		flags.PrintDefaults()
@@ -124,6 +125,12 @@ func run(ctx context.Context, l *lab, names []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(l.work)) }()
+	if os.Geteuid() == 0 {
+		if err := l.mountMemory(ctx); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, command(context.Background(), "umount", l.memory)) }()
+	}
 	for _, e := range experiments {
 		if len(names) > 0 && !slices.Contains(names, e.name) {
 			continue
@@ -138,6 +145,14 @@ func run(ctx context.Context, l *lab, names []string) (err error) {
 		fmt.Printf("%s: passed in %.0f s\n", e.name, time.Since(start).Seconds())
 	}
 	return nil
+}
+
+// mountMemory mounts the tmpfs.
+func (l *lab) mountMemory(ctx context.Context) (err error) {
+	if l.memory, err = l.fresh("memory"); err != nil {
+		return err
+	}
+	return command(ctx, "mount", "-t", "tmpfs", "-o", "size=600m", "tmpfs", l.memory)
 }
 
 // say prints a line of the report.

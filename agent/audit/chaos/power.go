@@ -154,7 +154,7 @@ func (l *lab) mount(ctx context.Context, d disk) (*mounted, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &mounted{disk: d, image: filepath.Join(l.work, "image"), dir: dir, log: filepath.Join(dir, "log")}
+	m := &mounted{disk: d, image: filepath.Join(l.memory, "image"), dir: dir, log: filepath.Join(dir, "log")}
 	if err := errors.Join(os.WriteFile(m.image, nil, 0o600), os.Truncate(m.image, d.size)); err != nil {
 		return nil, err
 	}
