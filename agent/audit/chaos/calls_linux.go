@@ -31,6 +31,33 @@ func isolate() error {
 	return unix.Exec("/proc/self/exe", os.Args, append(os.Environ(), isolatedVariable+"=1"))
 }
 
+// unshare starts cmd in namespaces of its own, and lets it end with this process.
+func unshare(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWPID | unix.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL,
+	}
+}
+
+// settleIn makes the namespaces of this process fit to be used.
+func settleIn() error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return err
+	}
+	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		return fmt.Errorf("mount /proc: %w", err)
+	}
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	lo, err := unix.NewIfreq("lo")
+	if err == nil {
+		lo.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+		err = unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo)
+	}
+	return errors.Join(err, unix.Close(fd))
+}
+
 // tie lets cmd end with this process, and makes it the leader of a group that
 // kill ends as one.
 func tie(cmd *exec.Cmd) {

@@ -34,9 +34,6 @@ var fillings = []filling{
 // it can, with the exact number of records that it lost. Then it takes the log away
 // from it in other ways.
 func (l *lab) full(ctx context.Context) error {
-	if err := l.buildPortaudit(ctx); err != nil {
-		return err
-	}
 	for _, f := range fillings {
 		if err := l.fill(ctx, f); err != nil {
 			return fmt.Errorf("%s, %s: %w", f.policy, f.size, err)
@@ -59,16 +56,33 @@ func (l *lab) fill(ctx context.Context, f filling) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, command(context.Background(), "umount", disk)) }()
-	d, err := l.daemon(ctx, dir, filepath.Join(disk, "log"), "on_log_failure: "+f.policy+"\n")
+	start := func() (*daemon, error) {
+		return l.daemon(ctx, dir, filepath.Join(disk, "log"), "log:\n  disk_full: "+f.policy+"\n", "--realtime", "off")
+	}
+	d, err := start()
 	if err != nil {
 		return err
 	}
-	ls, err := f.through(ctx, d, filepath.Join(disk, "filler"))
-	err = errors.Join(err, ls.close(), d.stop(f.policy == "exit"))
-	if err != nil {
+	filler := filepath.Join(disk, "filler")
+	ls, err := f.through(ctx, d, filler)
+	defer func() { err = errors.Join(err, ls.close()) }()
+	if err = errors.Join(err, d.stop(f.policy == "exit")); err != nil {
 		return err
 	}
-	return f.judge(d)
+	if f.policy == "exit" { // and is started again when there is room
+		if err := os.Remove(filler); err != nil {
+			return err
+		}
+		if d, err = start(); err != nil {
+			return err
+		}
+		all := func() bool { return d.logged().raised == len(ls) }
+		err = d.await(ctx, time.Minute, "all listeners in the log of the next one", all)
+		if err = errors.Join(err, d.stop(false)); err != nil {
+			return err
+		}
+	}
+	return f.judge(d, len(ls))
 }
 
 // through opens listeners before the disk is full, while it is, and behind that.
@@ -117,17 +131,14 @@ func (f filling) through(ctx context.Context, d *daemon, filler string) (all lis
 	return all, d.await(ctx, time.Minute, "the last listener in the log", want)
 }
 
-// judge judges what is in the log.
-func (f filling) judge(d *daemon) error {
+// judge judges what is in the log after so many listeners.
+func (f filling) judge(d *daemon, opened int) error {
 	c := d.logged()
-	opened := 40 + f.listeners
 	say("full: %s on %s: %d listeners; the log has %d of them and %d findings, %d log.degraded, %d log.restored and %d records lost",
 		f.policy, f.size, opened, c.opened, c.raised, c.degraded, c.restored, c.lost)
 	switch {
 	case c.err != nil:
 		return c.err
-	case f.policy == "exit":
-		return nil
 	case c.degraded != 1 || c.restored != 1:
 		return errors.New("not exactly one log.degraded and one log.restored")
 	case c.opened+c.raised+int(c.lost) != 2*opened:

@@ -42,17 +42,22 @@ type lab struct {
 type experiment struct {
 	name string
 	root bool // whether it needs root
-	run  func(*lab, context.Context) error
+	// alone: it runs among processes and sockets of its own, so that what else is on
+	// the host is not counted with it.
+	alone bool
+	run   func(*lab, context.Context) error
 }
 
-var experiments = []experiment{
-	{"kill", false, (*lab).kill},
-	{"power", true, (*lab).power},
-	{"faults", true, (*lab).faults},
-	{"full", true, (*lab).full},
-	{"taken", true, (*lab).taken},
-	{"flood", true, (*lab).flood},
-	{"cost", true, (*lab).cost},
+func experiments() []experiment {
+	return []experiment{
+		{name: "kill", run: (*lab).kill},
+		{name: "power", root: true, run: (*lab).power},
+		{name: "faults", root: true, run: (*lab).faults},
+		{name: "full", root: true, alone: true, run: (*lab).full},
+		{name: "taken", root: true, alone: true, run: (*lab).taken},
+		{name: "flood", root: true, run: (*lab).flood},
+		{name: "cost", root: true, run: (*lab).cost},
+	}
 }
 
 func main() {
@@ -74,9 +79,9 @@ func play() error {
 			return part(os.Args[2:])
 		}
 	}
-	names := make([]string, len(experiments))
-	for i, e := range experiments {
-		names[i] = e.name
+	var names []string
+	for _, e := range experiments() {
+		names = append(names, e.name)
 	}
 	l := &lab{}
 	flags := flag.NewFlagSet("chaos", flag.ContinueOnError)
@@ -109,6 +114,7 @@ func play() error {
 // parts are what a copy of this program does beside the one that experiments.
 var parts = map[string]func([]string) error{
 	"writer": writeLog,
+	"alone":  runAlone,
 }
 
 // run runs the named experiments, all if there are no names.
@@ -131,7 +137,7 @@ func run(ctx context.Context, l *lab, names []string) (err error) {
 		}
 		defer func() { err = errors.Join(err, command(context.Background(), "umount", l.memory)) }()
 	}
-	for _, e := range experiments {
+	for _, e := range experiments() {
 		if len(names) > 0 && !slices.Contains(names, e.name) {
 			continue
 		}
@@ -139,7 +145,11 @@ func run(ctx context.Context, l *lab, names []string) (err error) {
 			return fmt.Errorf("%s: it needs root", e.name)
 		}
 		start := time.Now()
-		if err := e.run(l, ctx); err != nil {
+		run := e.run
+		if e.alone {
+			run = l.alone(e.name)
+		}
+		if err := run(l, ctx); err != nil {
 			return fmt.Errorf("%s: %w", e.name, err)
 		}
 		fmt.Printf("%s: passed in %.0f s\n", e.name, time.Since(start).Seconds())

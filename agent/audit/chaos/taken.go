@@ -39,9 +39,6 @@ var takings = []taking{
 
 // taken takes the log away from portaudit in each way.
 func (l *lab) taken(ctx context.Context) error {
-	if err := l.buildPortaudit(ctx); err != nil {
-		return err
-	}
 	for _, t := range takings {
 		if err := l.takeAway(ctx, t); err != nil {
 			return fmt.Errorf("%s: %w", t.name, err)
@@ -58,7 +55,7 @@ func (l *lab) takeAway(ctx context.Context, t taking) error {
 	if err != nil {
 		return err
 	}
-	d, err := l.daemon(ctx, dir, filepath.Join(dir, "log"), "")
+	d, err := l.daemon(ctx, dir, filepath.Join(dir, "log"), "", "--realtime", "off")
 	if err != nil {
 		return err
 	}
@@ -129,7 +126,7 @@ func (l *lab) readOnly(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	d, err := l.daemon(ctx, dir, m.log, "")
+	d, err := l.daemon(ctx, dir, m.log, "", "--realtime", "off")
 	if err != nil {
 		return err
 	}
@@ -147,7 +144,7 @@ func (l *lab) readOnly(ctx context.Context) (err error) {
 		return err
 	}
 	before := d.logged()
-	again, err := l.daemon(ctx, dir, m.log, "")
+	again, err := l.daemon(ctx, dir, m.log, "", "--realtime", "off")
 	if err != nil {
 		return err
 	}
