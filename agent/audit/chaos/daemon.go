@@ -57,6 +57,9 @@ type daemon struct {
 // daemon starts portaudit on a log, with a configuration and more flags, and
 // waits until it has audited once. What else it keeps lies in dir.
 func (l *lab) daemon(ctx context.Context, dir, log, config string, flags ...string) (*daemon, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
 	policy, configFile, state := filepath.Join(dir, "policy.yaml"), filepath.Join(dir, "portaudit.yaml"), filepath.Join(dir, "state")
 	if err := errors.Join(os.WriteFile(policy, []byte(chaosPolicy), 0o600), os.WriteFile(configFile, []byte(config), 0o600)); err != nil {
 		return nil, err
