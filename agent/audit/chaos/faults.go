@@ -26,6 +26,7 @@ type fault struct {
 	cut    bool     // whether the power goes when the writer is done
 	dead   bool     // whether it ends the writer
 	calls  []string // that it befalls, nil for all
+	more   int      // how many of the calls behind it fail too: then only a few are tried
 	met    bool     // whether it befell one in the last trial
 }
 
@@ -34,6 +35,7 @@ var faults = []fault{
 	{name: "EIO, and a power cut at the end", inject: "error=EIO", cut: true},
 	{name: "ENOSPC", inject: "error=ENOSPC"},
 	{name: "EDQUOT", inject: "error=EDQUOT", calls: []string{"write", "fsync", "openat"}},
+	{name: "EIO, as the next five do", inject: "error=EIO", more: 5},
 	{name: "SIGKILL", inject: "signal=SIGKILL", dead: true},
 	{name: "a power cut", inject: "signal=SIGKILL", dead: true, cut: true},
 }
@@ -189,12 +191,13 @@ func (f *faulting) each(ctx context.Context, call string, fl fault) error {
 	total := f.counts[call]
 	tried, missed := 0, 0
 	for k := 1; k <= min(total, f.calls); k++ {
-		if !f.chosen(k) {
+		// A log that is still in trouble tries again each second.
+		if !f.chosen(k) || fl.more > 0 && k != 8 && k%100 != 0 {
 			continue
 		}
 		// Somewhat more records than it takes to come to that call.
 		records := min(faultRecords, faultRecords*k/total+160)
-		inject := fmt.Sprintf("inject=%s:%s:when=%d", call, fl.inject, k)
+		inject := fmt.Sprintf("inject=%s:%s:when=%d..%d", call, fl.inject, k, k+fl.more)
 		trace, err := f.trace(ctx, &fl, records, append(f.only(records), "-e", inject)...)
 		if err == nil {
 			err = retried(trace)
@@ -209,9 +212,9 @@ func (f *faulting) each(ctx context.Context, call string, fl fault) error {
 		}
 	}
 	switch {
-	case total > 0 && tried == 0:
+	case tried == 0 && missed > 0:
 		return errors.New("none of the calls met it: this program does not try what it says")
-	case total > 0:
+	case tried > 0:
 		say("faults: %s meets %s: %d of the first %d calls tried, %d not met", call, fl.name, tried, min(total, f.calls), missed)
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/portaudit/portaudit/agent/audit"
@@ -21,6 +22,10 @@ func (l *lab) kill(ctx context.Context) error {
 		dir, err := l.fresh("kill")
 		if err != nil {
 			return err
+		}
+		// On a disk most of them are killed in fsync, in memory they are not.
+		if l.memory != "" && number/killsOfLog%2 == 1 {
+			dir = filepath.Join(l.memory, "kill")
 		}
 		j := newJudge(dir)
 		for range min(killsOfLog, l.kills-number) {
