@@ -81,6 +81,15 @@ func encode(buf *bytes.Buffer, e Event) (Event, error) {
 			return Event{}, err
 		}
 		if buf.Len()-start <= maxRecord-segmentDigits {
+			if said := marked(e, clean, l, buf.Bytes()[start:]); said.Escaped != nil || said.Clipped != nil {
+				clean = said
+				buf.Truncate(start)
+				if err := marshal(buf, clean); err != nil {
+					return Event{}, err
+				}
+			}
+		}
+		if buf.Len()-start <= maxRecord-segmentDigits {
 			return clean, nil
 		}
 		buf.Truncate(start)

@@ -108,6 +108,12 @@ type Event struct {
 	// The program, for agent.started and agent.stopped.
 	Program string `json:"program,omitempty"` // version of portaudit
 	PID     int    `json:"pid,omitempty"`
+
+	// Escaped and Clipped are the paths of the texts that are not as they were, such
+	// as "owners[0].command": Log.Append made them visible, or cut them or a list.
+	// See Original. nil is that nothing is said, as by older versions.
+	Escaped []string `json:"escaped,omitzero"`
+	Clipped []string `json:"clipped,omitzero"`
 }
 
 // Registry is what the port registry says of a listener's port. Range and State
@@ -144,6 +150,10 @@ type Owner struct {
 	Container     string     `json:"container,omitempty"`
 	ContainerName string     `json:"container_name,omitempty"`
 	Image         string     `json:"image,omitempty"` // that the container was made of
+
+	// Escaped are the names of the texts of an owner that are not as they were, such
+	// as "command". A record has them in its own list.
+	Escaped []string `json:"escaped,omitempty"`
 
 	// OwnerDetail is what a scan tells beside the evidence; a record of the log
 	// has none of it.

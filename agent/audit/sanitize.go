@@ -52,6 +52,7 @@ func sanitize(e Event, l limits) Event {
 			Description: l.string(e.Registry.Description),
 		}
 	}
+	e.Escaped, e.Clipped = l.kept(e.Escaped), l.kept(e.Clipped)
 	e.Policy, e.Refused = l.policy(e.Policy), l.policy(e.Refused)
 	if e.Coverage != nil {
 		e.Coverage = l.coverage(*e.Coverage)
@@ -73,7 +74,7 @@ func (l limits) owner(o Owner) Owner {
 		*s = l.string(*s)
 	}
 	o.Started = utc(o.Started)
-	o.Services = l.given(o.Services)
+	o.Services, o.Escaped = l.given(o.Services), l.given(o.Escaped)
 	if p := o.Package; p != nil {
 		o.Package = &Package{Manager: l.string(p.Manager), Name: l.string(p.Name), Version: l.string(p.Version)}
 	}
@@ -135,6 +136,14 @@ func (l limits) strings(in []string) []string {
 // given is strings for a list that is absent where there is nothing in it.
 func (l limits) given(in []string) []string {
 	if len(in) == 0 {
+		return nil
+	}
+	return l.strings(in)
+}
+
+// kept is strings for a list of which it matters whether it is there.
+func (l limits) kept(in []string) []string {
+	if in == nil {
 		return nil
 	}
 	return l.strings(in)

@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"strconv"
 	"strings"
 	"testing"
 	"unicode"
@@ -70,27 +69,9 @@ func checkVisible(t *testing.T, in string) {
 	if out == in {
 		return
 	}
-	if back := unescape(t, out); back != in {
+	if back, whole := unescape(out); back != in || !whole {
 		t.Errorf("Visible(%+q) = %+q, which reads back as %+q", in, out, back)
 	}
-}
-
-func unescape(t *testing.T, s string) string {
-	t.Helper()
-	var back []byte
-	for s != "" {
-		r, multibyte, tail, err := strconv.UnquoteChar(s, 0)
-		if err != nil {
-			t.Fatalf("%+q: %v", s, err)
-		}
-		if multibyte {
-			back = utf8.AppendRune(back, r)
-		} else {
-			back = append(back, byte(r))
-		}
-		s = tail
-	}
-	return string(back)
 }
 
 func FuzzVisible(f *testing.F) {
