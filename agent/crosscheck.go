@@ -28,11 +28,15 @@ type suspect struct {
 	Address   string        `json:"address,omitempty"` // "" where no view tells it
 	Port      uint32        `json:"port"`
 	Namespace string        `json:"namespace"`
-	Owners    []audit.Owner `json:"owners,omitempty"` // where they are known
+	Owners    []audit.Owner `json:"owners,omitempty"`  // where they are known
+	Escaped   []string      `json:"escaped,omitempty"` // as of a Listener
 }
 
 func suspectAt(e listen.Endpoint) suspect {
-	return suspect{Transport: e.Transport.String(), Address: addressOf(e.Address), Port: uint32(e.Port), Namespace: audit.Visible(e.Namespace)}
+	return suspect{
+		Transport: e.Transport.String(), Address: addressOf(e.Address), Port: uint32(e.Port), Namespace: audit.Visible(e.Namespace),
+		Escaped: escapedNames(e.Address, "", e.Namespace),
+	}
 }
 
 // endpoint is how it is written everywhere.
@@ -127,7 +131,7 @@ func crossDiff(before map[string]suspect, r listen.CrossReport) (map[string]susp
 
 func (s suspect) event(kind, message string) audit.Event {
 	return audit.Event{
-		Event: kind, Message: message, Transport: s.Transport, Address: s.Address, Port: s.Port, Namespace: s.Namespace, Owners: s.Owners,
+		Event: kind, Message: message, Transport: s.Transport, Address: s.Address, Port: s.Port, Namespace: s.Namespace, Owners: s.Owners, Escaped: s.Escaped,
 		ID: s.Finding.ID, Rule: s.Finding.Rule, Severity: s.Finding.Severity, Why: s.Finding.Why, Fix: s.Finding.Fix,
 	}
 }
@@ -149,7 +153,7 @@ func replaySuspect(suspects map[string]suspect, e audit.Event) map[string]suspec
 	}
 	after[e.ID] = suspect{
 		Finding:   Finding{ID: e.ID, Rule: e.Rule, Severity: e.Severity, Message: e.Message, Why: e.Why, Fix: e.Fix},
-		Transport: e.Transport, Address: e.Address, Port: e.Port, Namespace: e.Namespace, Owners: e.Owners,
+		Transport: e.Transport, Address: e.Address, Port: e.Port, Namespace: e.Namespace, Owners: e.EscapedOwners(), Escaped: escapedOf(e),
 	}
 	return after
 }

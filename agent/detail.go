@@ -10,20 +10,20 @@ import (
 )
 
 // detailOf makes the document of what is known of an owner beside the evidence;
-// nil of an owner that is no process.
+// nil of an owner that is no process. Its texts are not yet visible.
 func detailOf(o listen.Owner) *audit.OwnerDetail {
 	if !o.Resolved() {
 		return nil
 	}
 	d := &audit.OwnerDetail{
-		Cgroup: audit.Visible(o.Cgroup), Unhashed: o.Unhashed.String(), Capabilities: capabilitiesOf(o), Inherits: answerOf(o.Inherits),
-		NamespaceOwner: answerOf(o.NamespaceOwner), Elevated: answerOf(o.Elevated), Integrity: audit.Visible(o.Integrity),
+		Cgroup: o.Cgroup, Unhashed: o.Unhashed.String(), Capabilities: capabilitiesOf(o), Inherits: answerOf(o.Inherits),
+		NamespaceOwner: answerOf(o.NamespaceOwner), Elevated: answerOf(o.Elevated), Integrity: o.Integrity,
 	}
 	for _, a := range o.Parents {
-		d.Parents = append(d.Parents, audit.Process{PID: a.PID, Command: audit.Visible(a.Command)})
+		d.Parents = append(d.Parents, audit.Process{PID: a.PID, Command: a.Command})
 	}
 	for _, g := range o.Groups {
-		d.Groups = append(d.Groups, audit.Group{GID: g.ID, Name: audit.Visible(g.Name)})
+		d.Groups = append(d.Groups, audit.Group{GID: g.ID, Name: g.Name})
 	}
 	if o.Login.Known {
 		d.LoginUID = &o.Login.ID

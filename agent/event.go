@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/portaudit/portaudit/agent/audit"
@@ -22,8 +23,14 @@ func event(c change) audit.Event {
 		FirstSeen: &firstSeen, LastSeen: &lastSeen, Registry: &l.Registry, Owners: l.Owners,
 		Verdict: l.Verdict, Rule: l.Rule,
 	}
+	e.Escaped = slices.Clip(l.Escaped)
 	if len(c.addresses) > 1 {
 		e.Addresses = c.addresses
+		for i, address := range c.addresses {
+			if strings.Contains(address, `\`) { // see addressOf
+				e.Escaped = append(e.Escaped, fmt.Sprintf("addresses[%d]", i))
+			}
+		}
 	}
 	if f := c.finding; f.ID != "" {
 		e.ID, e.Rule, e.Severity, e.Why, e.Fix, e.Tags = f.ID, f.Rule, f.Severity, f.Why, f.Fix, f.Tags
@@ -107,11 +114,22 @@ func replay(after map[string]track, e audit.Event) {
 	after[e.Listener] = t
 }
 
+// escapedOf returns what Listener.Escaped was when a record was made.
+func escapedOf(e audit.Event) []string {
+	var names []string
+	for _, name := range []string{"address", "interface", "namespace"} {
+		if slices.Contains(e.Escaped, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // trackOf rebuilds what is remembered of a listener from a record about it.
 func trackOf(e audit.Event) track {
 	l := Listener{
 		ID: e.Listener, Transport: e.Transport, Address: e.Address, Port: e.Port, Interface: e.Interface,
-		Namespace: e.Namespace, Scope: e.Scope, Owners: e.Owners, Verdict: e.Verdict, Rule: e.Rule,
+		Namespace: e.Namespace, Scope: e.Scope, Owners: e.EscapedOwners(), Escaped: escapedOf(e), Verdict: e.Verdict, Rule: e.Rule,
 		Privileged: e.Privileged, Ephemeral: e.Ephemeral, DualStack: e.DualStack, Authority: e.Authority,
 		Exposure: Exposure{Reach: e.Reach},
 	}

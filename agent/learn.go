@@ -170,7 +170,7 @@ func atomOf(s Sighting, judge *policy.Policy) atom {
 	}
 	contained := true
 	for _, o := range f.Owners {
-		t, exact := traitOf(o, s.Recorded)
+		t, exact := traitOf(o)
 		a.traits, a.exact, contained = append(a.traits, t), a.exact && exact, contained && t.container != ""
 	}
 	if contained && strings.HasPrefix(f.Namespace, "net:[") {
@@ -199,13 +199,10 @@ func kindOf(f policy.Listener) portKind {
 	return fixedPort
 }
 
-func traitOf(o policy.Owner, recorded bool) (t trait, exact bool) {
+func traitOf(o policy.Owner) (t trait, exact bool) {
 	exact = true
 	pattern := func(text string) string {
 		p, is := policy.Literal(text)
-		if recorded && strings.Contains(p, `\`) && !isWindows(text) { // systemd's own escapes, or the record's
-			p, is = strings.ReplaceAll(p, `\`, "?"), false
-		}
 		if !policy.Writable(p) {
 			return ""
 		}

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -112,6 +113,7 @@ func listener(c classified, d policy.Decision, at time.Time) Listener {
 	if s.Creator.Known {
 		l.Creator = &s.Creator.ID
 	}
+	l.Escaped = escapedNames(s.Address, s.Interface, s.Namespace)
 	l.ID = c.id()
 	for _, f := range d.Findings {
 		l.Findings = append(l.Findings, findingOf(f, l))
@@ -124,7 +126,31 @@ func addressOf(a netip.Addr) string {
 	if !a.IsValid() {
 		return ""
 	}
-	return audit.Visible(a.String()) // the zone is a device, and those have any name
+	text := a.String() // the zone is a device, and those have any name
+	if visible := audit.Visible(text); visible != text {
+		return visible
+	}
+	// So that a backslash in an address is always that of an escape: some are
+	// remembered without a word about that.
+	return strings.ReplaceAll(text, `\`, `\\`)
+}
+
+// escapedNames returns the names of the texts of a socket that were escaped.
+func escapedNames(a netip.Addr, device, namespace string) []string {
+	var names []string
+	for _, t := range []struct {
+		name    string
+		escaped bool
+	}{
+		{"address", strings.Contains(addressOf(a), `\`)},
+		{"interface", audit.Visible(device) != device},
+		{"namespace", audit.Visible(namespace) != namespace},
+	} {
+		if t.escaped {
+			names = append(names, t.name)
+		}
+	}
+	return names
 }
 
 func exposureOf(e listen.Exposure) Exposure {

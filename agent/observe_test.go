@@ -160,6 +160,7 @@ func TestOwnerOf(t *testing.T) {
 		PID: &pid, Executable: "/bin/x", Deleted: &isTrue, Replaced: &isFalse, Memory: true, Concealed: true, SHA256: "ab" + strings.Repeat("0", 62),
 		Package: &audit.Package{Manager: "dpkg", Name: "x", Version: "1-2"}, Command: "x", User: "u", UID: &user, Root: &isFalse, How: "process",
 		Parent: &parent, ParentName: `sh\n`, Services: []string{"Dnscache"}, Container: "c", ContainerName: `n\n`, Image: `i\n`,
+		Escaped: []string{"cgroup", "container_name", "groups[0].name", "image", "parent_command", "parents[0].command"},
 		OwnerDetail: &audit.OwnerDetail{
 			Parents: []audit.Process{{PID: 2, Command: `sh\n`}, {PID: 1, Command: "init"}}, Cgroup: `/a\x1b`, Unhashed: "pending", LoginUID: &login,
 			Groups:       []audit.Group{{GID: 4, Name: `adm\n`}, {GID: 998, Name: "998"}},

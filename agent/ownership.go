@@ -51,6 +51,7 @@ func (m ownerships) of(owners []listen.Owner) ownership {
 		made.facts[i], made.documents[i] = policyOwner(o), ownerOf(o, m.commandLines)
 		if m.detailed {
 			made.documents[i].OwnerDetail = detailOf(o)
+			made.documents[i] = made.documents[i].Visible()
 		}
 	}
 	made.program = programOf(made.documents)
@@ -94,25 +95,24 @@ func groupNames(groups []listen.Group) []string {
 }
 
 // ownerOf makes the document of an owner, as evidence needs it. Every string of
-// it comes from outside: a process may call itself anything.
+// it comes from outside: a process may call itself anything. So they are made
+// visible, and which were is said.
 func ownerOf(o listen.Owner, commandLines bool) audit.Owner {
 	owner := audit.Owner{
-		Executable: audit.Visible(o.Executable), Command: audit.Visible(o.Command),
-		Deleted: answerOf(o.Deleted), Memory: o.Memory == listen.Yes, Concealed: o.Concealed == listen.Yes, User: audit.Visible(o.User), SID: audit.Visible(o.SID),
+		Executable: o.Executable, Command: o.Command,
+		Deleted: answerOf(o.Deleted), Memory: o.Memory == listen.Yes, Concealed: o.Concealed == listen.Yes, User: o.User, SID: o.SID,
 		Root: boolOf(root(o)), Writable: answerOf(o.WorldWritable),
-		How: o.How.String(), Unit: audit.Visible(o.Unit), Services: visible(o.Services), Container: audit.Visible(o.Container),
-		ContainerName: audit.Visible(o.ContainerName), Image: audit.Visible(o.Image),
+		How: o.How.String(), Unit: o.Unit, Services: o.Services, Container: o.Container,
+		ContainerName: o.ContainerName, Image: o.Image,
 	}
 	if o.SHA256 != [32]byte{} {
 		owner.SHA256 = hex.EncodeToString(o.SHA256[:])
 	}
 	if p := o.Package; p != (listen.Package{}) {
-		owner.Package = &audit.Package{
-			Manager: audit.Visible(p.Manager), Name: audit.Visible(p.Name), Version: audit.Visible(p.Version),
-		}
+		owner.Package = &audit.Package{Manager: p.Manager, Name: p.Name, Version: p.Version}
 	}
 	if commandLines && len(o.Arguments) > 0 {
-		owner.Command = audit.Visible(redact(o.Arguments))
+		owner.Command = redact(o.Arguments)
 	}
 	if o.Deleted == listen.Yes {
 		owner.Replaced = answerOf(o.Replaced)
@@ -124,7 +124,7 @@ func ownerOf(o listen.Owner, commandLines bool) audit.Owner {
 		owner.Parent = &o.Parent
 	}
 	if len(o.Parents) > 0 {
-		owner.ParentName = audit.Visible(o.Parents[0].Command)
+		owner.ParentName = o.Parents[0].Command
 	}
 	if !o.Started.IsZero() {
 		started := o.Started.UTC()
@@ -133,14 +133,5 @@ func ownerOf(o listen.Owner, commandLines bool) audit.Owner {
 	if o.UID.Known {
 		owner.UID = &o.UID.ID
 	}
-	return owner
-}
-
-// visible makes every text of a list visible; nil where there is none.
-func visible(texts []string) []string {
-	var list []string
-	for _, t := range texts {
-		list = append(list, audit.Visible(t))
-	}
-	return list
+	return owner.Visible()
 }

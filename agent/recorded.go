@@ -15,11 +15,13 @@ import (
 // for each of its addresses, none if the record is about something else. What a
 // record does not hold is unknown: the command line, groups and capabilities of an
 // owner, and whatever its version did not write. What is known of the port is
-// today's; its past is not a record's to tell.
-func factsOf(e audit.Event, catalog *registry.Catalog) []policy.Listener {
+// today's; its past is not a record's to tell. doubtful says that a name may not be
+// the one that was seen: it was cut, or an older version wrote the record.
+func factsOf(e audit.Event, catalog *registry.Catalog) (facts []policy.Listener, doubtful bool) {
+	e, doubts := e.Original()
 	transport, err := registry.ParseSocketTransport(e.Transport)
 	if e.Listener == "" || err != nil {
-		return nil
+		return nil, false
 	}
 	l := policy.Listener{
 		Transport: transport, Interface: e.Interface, DualStack: answerFrom(e.DualStack), Namespace: e.Namespace,
@@ -49,7 +51,12 @@ func factsOf(e audit.Event, catalog *registry.Catalog) []policy.Listener {
 		all[i] = l
 		all[i].Address, _ = netip.ParseAddr(text) // "" is the address of what has none
 	}
-	return all
+	return all, slices.ContainsFunc(doubts, ofFact)
+}
+
+// ofFact reports whether the text at a path of a record is one that factsOf takes.
+func ofFact(path string) bool {
+	return strings.HasPrefix(path, "owners") || slices.Contains([]string{"interface", "namespace", "address", "addresses"}, path)
 }
 
 // ownerFrom turns the document of an owner back into what a policy can look at.
@@ -110,17 +117,4 @@ func answerFrom(b *bool) policy.Answer {
 		return policy.Yes
 	}
 	return policy.No
-}
-
-// escaped reports whether a text of a record may not be the one that was seen: it
-// may have been made visible, which doubles backslashes and writes some where
-// there were none, or cut. A name of Windows has single ones.
-func escaped(text string, windows bool) bool {
-	if strings.HasSuffix(text, " bytes]") && strings.Contains(text, "…[+") {
-		return true
-	}
-	if !windows {
-		return strings.Contains(text, `\`)
-	}
-	return strings.Contains(text[min(1, len(text)):], `\\`) // the first may be that of a share
 }

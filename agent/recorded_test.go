@@ -2,6 +2,7 @@ package agent
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -56,7 +57,10 @@ func TestFactsOfARecord(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.reason, func(t *testing.T) {
 			e, want := recordOf(t, tt.socket)
-			got := factsOf(e, &registry.Catalog{})
+			got, doubtful := factsOf(e, &registry.Catalog{})
+			if doubtful {
+				t.Error("it is doubtful")
+			}
 			if len(got) != 1 {
 				t.Fatalf("%d listeners", len(got))
 			}
@@ -71,14 +75,14 @@ func TestFactsOfARecord(t *testing.T) {
 // TestFactsOfOtherRecords holds what becomes of records that say less, or more.
 func TestFactsOfOtherRecords(t *testing.T) {
 	nothing := &registry.Catalog{}
-	if got := factsOf(audit.Event{Event: audit.AgentStarted}, nothing); got != nil {
+	if got, _ := factsOf(audit.Event{Event: audit.AgentStarted}, nothing); got != nil {
 		t.Errorf("a record about no listener has %+v", got)
 	}
-	if got := factsOf(audit.Event{Event: audit.FindingRaised, Rule: policy.HiddenPort, Transport: "tcp", Port: 7}, nothing); got != nil {
+	if got, _ := factsOf(audit.Event{Event: audit.FindingRaised, Rule: policy.HiddenPort, Transport: "tcp", Port: 7}, nothing); got != nil {
 		t.Errorf("the finding of a cross-check has %+v", got)
 	}
 	e := audit.Event{Listener: "x", Transport: "tcp", Port: 22, Scope: "loopback", Addresses: []string{"127.0.0.1", "::1"}}
-	if got := factsOf(e, nothing); len(got) != 2 || got[1].Address != netip.IPv6Loopback() || got[0].Names[0] != "ssh" {
+	if got, _ := factsOf(e, nothing); len(got) != 2 || got[1].Address != netip.IPv6Loopback() || got[0].Names[0] != "ssh" {
 		t.Errorf("two addresses make %+v", got)
 	}
 	zero, other := uint32(0), uint32(7)
@@ -101,27 +105,67 @@ func TestFactsOfOtherRecords(t *testing.T) {
 	}
 }
 
-// TestEscaped holds which names of a record are certain to be those that were
-// seen.
-func TestEscaped(t *testing.T) {
+// TestFactsOfAreTheTrueNames holds that a policy decides on the names that were seen,
+// whatever they look like in the record.
+func TestFactsOfAreTheTrueNames(t *testing.T) {
+	const odd = "/tmp/a\nb\xff \u202e\\x"
+	o := listen.Owner{PID: 7, How: listen.Process, Executable: odd, User: "us\ner", Unit: "dev\\x2dfoo.service", Container: "c\x1b"}
+	c := change{kind: audit.ListenerOpened, listener: Listener{ID: "x", Transport: "tcp", Port: 8080, Namespace: `net\x1b`, Escaped: []string{"namespace"}}}
+	c.listener.Owners = []audit.Owner{ownerOf(o, false)}
+	dir := t.TempDir()
+	log, err := audit.Open(dir, audit.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := log.Append(event(c)); err != nil {
+		t.Fatal(err)
+	}
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for e, err := range audit.ReadFrom(dir, 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		facts, doubtful := factsOf(e, &registry.Catalog{})
+		if len(facts) != 1 || doubtful || facts[0].Namespace != "net\x1b" {
+			t.Fatalf("doubtful %v: %+v of %+v", doubtful, facts, e)
+		}
+		if got := facts[0].Owners[0]; got.Executable != odd || got.User != o.User || got.Unit != o.Unit || got.Container != o.Container {
+			t.Errorf("%+v", got)
+		}
+		// What is remembered is what the audit makes of it: no difference is reported.
+		again := trackOf(e).Listener
+		if diff := cmp.Diff(c.listener.Owners, again.Owners, cmpopts.EquateEmpty()); diff != "" || !slices.Equal(again.Escaped, c.listener.Escaped) {
+			t.Errorf("%q; the audit (-) and the record (+) differ:\n%s", again.Escaped, diff)
+		}
+	}
+}
+
+// TestFactsOfOldRecords holds that names of which that is not certain are doubted.
+func TestFactsOfOldRecords(t *testing.T) {
 	for _, tt := range []struct {
-		text    string
-		windows bool
-		want    bool
-		reason  string
+		text   string
+		want   bool
+		reason string
 	}{
-		{"/usr/sbin/sshd", false, false, "plain"},
-		{"/usr/sbin/sshd ünïcode", false, false, "letters are not escaped"},
-		{audit.Visible("/tmp/a\nb"), false, true, "a newline"},
-		{`/tmp/a\nb`, false, true, "a backslash, which reads the same"},
-		{audit.Clip(strings.Repeat("/x", 4096), 4096), false, true, "cut"},
-		{`C:\Windows\x.exe`, true, false, "Windows"},
-		{`\\share\x.exe`, true, false, "of a share"},
-		{audit.Visible("C:\\a\u202eb.exe"), true, true, "turned round"},
-		{"", true, false, "nothing"},
+		{"/usr/sbin/sshd", false, "plain"},
+		{"/usr/sbin/sshd ünïcode", false, "letters are not escaped"},
+		{audit.Visible("/tmp/a\nb"), true, "a newline"},
+		{`/tmp/a\nb`, true, "a backslash, which reads the same"},
+		{audit.Clip(strings.Repeat("/x", 4096), 4096), true, "cut"},
+		{`C:\Windows\x.exe`, false, "Windows: that is no escape"},
+		{`\\share\x.exe`, false, "of a share"},
+		{audit.Visible("C:\\a\u202eb.exe"), true, "turned round"},
+		{"", false, "nothing"},
 	} {
-		if got := escaped(tt.text, tt.windows); got != tt.want {
-			t.Errorf("%s: %q: %t", tt.reason, tt.text, got)
+		e := audit.Event{Listener: "x", Transport: "tcp", Port: 22, Owners: []audit.Owner{{Executable: tt.text}}}
+		if _, got := factsOf(e, &registry.Catalog{}); got != tt.want {
+			t.Errorf("%s: %q: doubtful is %t", tt.reason, tt.text, got)
+		}
+		e.Escaped, e.Clipped = []string{}, []string{}
+		if _, got := factsOf(e, &registry.Catalog{}); got {
+			t.Errorf("%s: %q of a record that says nothing was escaped is doubted", tt.reason, tt.text)
 		}
 	}
 }

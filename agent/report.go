@@ -81,6 +81,10 @@ type Listener struct {
 	Verdict  string        `json:"verdict"`
 	Rule     string        `json:"rule"`
 	Findings []Finding     `json:"findings"`
+
+	// Escaped are the names of the texts that were escaped to be visible, beside
+	// those of the owners, which say it themselves.
+	Escaped []string `json:"escaped,omitempty"`
 }
 
 // Exposure says from where a listener can be reached in effect, as far as that

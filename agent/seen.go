@@ -21,9 +21,9 @@ type Sighting struct {
 	Facts       policy.Listener
 	First, Last time.Time
 	Times       int
-	// Recorded says that the facts come from a record, in which names are made
-	// visible and may not be those that were seen.
-	Recorded bool
+	// Doubtful says that the facts come from a record that may not hold the names
+	// that were seen.
+	Doubtful bool
 }
 
 // See makes one audit and returns every socket.
@@ -93,7 +93,7 @@ func newMemory(catalog *registry.Catalog) *memory {
 
 // take brings what is gathered up to a record.
 func (s *memory) take(e audit.Event) {
-	facts := factsOf(e, s.catalog)
+	facts, doubtful := factsOf(e, s.catalog)
 	if len(facts) == 0 {
 		return
 	}
@@ -109,7 +109,7 @@ func (s *memory) take(e audit.Event) {
 		if e.Event != audit.ListenerChanged && e.FirstSeen != nil && !e.FirstSeen.IsZero() {
 			first = *e.FirstSeen
 		}
-		seen = &Sighting{Listener: s.document(e), Facts: facts[0], First: first, Times: 1, Recorded: true}
+		seen = &Sighting{Listener: s.document(e), Facts: facts[0], First: first, Times: 1, Doubtful: doubtful}
 		s.open[e.Listener] = seen
 	}
 	seen.Last = e.Time

@@ -171,7 +171,7 @@ func (r *trial) take(e audit.Event) {
 	if e.Policy != nil && (e.Event == audit.AgentStarted || e.Event == audit.PolicyLoaded) {
 		r.inForce = e.Policy.SHA256
 	}
-	if facts := factsOf(e, r.Catalog); len(facts) > 0 {
+	if facts, _ := factsOf(e, r.Catalog); len(facts) > 0 {
 		r.listener(e, facts)
 	}
 }
@@ -218,7 +218,8 @@ func (r *trial) begin(at time.Time) {
 func (r *trial) again(l *trialListener, at time.Time) {
 	e := l.record
 	e.Time, e.Verdict = at, "" // nothing was recorded of it
-	r.decide(e, factsOf(e, r.Catalog))
+	facts, _ := factsOf(e, r.Catalog)
+	r.decide(e, facts)
 }
 
 // wait decides on a listener at each time until one at which a policy decides

@@ -21,7 +21,7 @@ func unfit(s Sighting) (why string, unseen bool) {
 		return "its owner could not be seen", true
 	}
 	for _, o := range s.Facts.Owners {
-		if why, unseen := ownerUnfit(o, s.Recorded); why != "" {
+		if why, unseen := ownerUnfit(o, s.Doubtful); why != "" {
 			return why, unseen
 		}
 	}
@@ -34,8 +34,7 @@ func writable(text string) bool {
 	return policy.Writable(pattern)
 }
 
-func ownerUnfit(o policy.Owner, recorded bool) (why string, unseen bool) {
-	windows := isWindows(o.Executable)
+func ownerUnfit(o policy.Owner, doubtful bool) (why string, unseen bool) {
 	pattern, _ := policy.Literal(o.Executable)
 	switch {
 	case o.Deleted == policy.Yes:
@@ -48,7 +47,7 @@ func ownerUnfit(o policy.Owner, recorded bool) (why string, unseen bool) {
 		return "", false
 	case o.Executable == "":
 		return "its owner could not be seen (" + cmp.Or(o.How, "unknown") + ")", true
-	case recorded && (escaped(o.Executable, windows) || escaped(o.User, windows) || escaped(o.Container, false)):
+	case doubtful:
 		return "the log does not hold the name of its program as it was", false
 	case !policy.Pattern(pattern):
 		return "the path of its program cannot be written in a policy", false

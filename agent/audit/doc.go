@@ -64,5 +64,6 @@
 // 256 entries of a list, the last of which is followed by one that says how
 // many are missing ("…[+12 more]"; of owners it is in how, of gaps in reason).
 // A record that would still be longer than 1 MiB has these bounds halved until
-// it fits.
+// it fits. The fields escaped and clipped say of which texts the original is another
+// one, so that Event.Original can bring it back.
 package audit

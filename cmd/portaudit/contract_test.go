@@ -177,7 +177,7 @@ func TestDocumentation(t *testing.T) {
 	}{
 		"scan":     {"scan", `^listeners\[\]\.|^cross_check\.gaps\[\]\.|^counts\.(verdicts|findings)\.|^namespaces\[\]\.ephemeral\.excluded\[\]\.`},
 		"listener": {"listener", `^$`},
-		"explain":  {"explain", `^(policy|coverage)\.|^ports\[\]\.|^supposed\.steps\[\]|^listeners\[\]\.(id|transport|address|port|interface|namespace|scope|first_seen|service|registry|known|site|privileged|ephemeral|dual_stack|multipath|authority|creator_uid|exposure|queued|backlog|owners|verdict|rule|findings)\b`},
+		"explain":  {"explain", `^(policy|coverage)\.|^ports\[\]\.|^supposed\.steps\[\]|^listeners\[\]\.(id|transport|address|port|interface|namespace|scope|first_seen|service|registry|known|site|privileged|ephemeral|dual_stack|multipath|authority|creator_uid|exposure|queued|backlog|owners|verdict|rule|findings|escaped)\b`},
 		"lookup":   {"registry lookup", `^$`},
 		"info":     {"registry info", `^ports\.`},
 		"status":   {"status", `^(policy|coverage)\.`},
