@@ -22,7 +22,7 @@ itself.`,
 // logCommands are the commands below "portaudit log".
 func logCommands(s *settings) []*cobra.Command {
 	return []*cobra.Command{
-		newLogShow(s), newLogFollow(s), newLogAt(s), newLogHistory(s), newLogStats(s),
+		newLogShow(s), newLogFollow(s), newLogAt(s), newLogHistory(s), newLogStats(s), newLogExport(s),
 		newLogVerify(s), newLogProve(s), newLogCheckpoint(s), newLogKey(s),
 	}
 }
