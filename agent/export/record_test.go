@@ -4,7 +4,6 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"io/fs"
 	"math/rand/v2"
 	"path/filepath"
 	"reflect"
@@ -17,57 +16,32 @@ import (
 	"github.com/portaudit/portaudit/agent/audit"
 )
 
-// kinds returns every kind of event that package audit has a constant for: those
-// are written "noun.what".
+// kinds returns every kind of event that event.go of package audit has a constant
+// for: those are written "noun.what".
 func kinds(t *testing.T) []string {
 	t.Helper()
 	var kinds []string
-	for _, file := range sources(t, filepath.Join("..", "audit")) {
-		for _, d := range file.Decls {
-			g, ok := d.(*ast.GenDecl)
-			if !ok || g.Tok != token.CONST {
-				continue
-			}
-			ast.Inspect(g, func(n ast.Node) bool {
-				spec, ok := n.(*ast.ValueSpec)
-				if !ok || len(spec.Values) != 1 || !spec.Names[0].IsExported() {
-					return true
-				}
-				if lit, ok := spec.Values[0].(*ast.BasicLit); ok && lit.Kind == token.STRING {
-					text, err := strconv.Unquote(lit.Value)
-					if err == nil && strings.Contains(text, ".") {
-						kinds = append(kinds, text)
-					}
-				}
-				return true
-			})
-		}
+	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join("..", "audit", "event.go"), nil, 0)
+	if err != nil {
+		t.Fatal(err)
 	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok || len(spec.Values) != 1 || !spec.Names[0].IsExported() {
+			return true
+		}
+		if lit, ok := spec.Values[0].(*ast.BasicLit); ok && lit.Kind == token.STRING {
+			text, err := strconv.Unquote(lit.Value)
+			if err == nil && strings.Contains(text, ".") {
+				kinds = append(kinds, text)
+			}
+		}
+		return true
+	})
 	if len(kinds) < 13 || !slices.Contains(kinds, audit.FindingRaised) {
 		t.Fatalf("only these kinds were found: %q", kinds)
 	}
 	return slices.Compact(slices.Sorted(slices.Values(append(kinds, logSegment, logCheckpoint, logDegraded, logRestored, logPruned))))
-}
-
-// sources parses the Go files of a directory, without tests.
-func sources(t *testing.T, dir string) []*ast.File {
-	t.Helper()
-	paths, err := filepath.Glob(filepath.Join(dir, "*.go"))
-	if err != nil || len(paths) == 0 {
-		t.Fatal(err, fs.ErrNotExist)
-	}
-	var files []*ast.File
-	for _, path := range paths {
-		if strings.HasSuffix(path, "_test.go") {
-			continue
-		}
-		f, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		files = append(files, f)
-	}
-	return files
 }
 
 // TestEveryKindHasAWord fails for a kind of event that was added to the log and

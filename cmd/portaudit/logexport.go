@@ -67,6 +67,9 @@ func runLogExport(c *cobra.Command, s *settings, f exportFlags) error {
 		return err
 	}
 	if f.output == "" {
+		if screenOf(c.OutOrStdout()).width > 0 {
+			q.progress = nil // the records themselves go to the terminal
+		}
 		reading, writing := exportTo(c.OutOrStdout(), q, selection, begin)
 		if writing != nil {
 			q.progress.hide()
