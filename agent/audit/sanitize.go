@@ -170,7 +170,3 @@ func utc(t *time.Time) *time.Time {
 	u := t.UTC()
 	return &u
 }
-
-// Clean returns e with every string harmless and bounded, as a record of the log
-// has them. What was recorded stays as it is. What e points to is never changed.
-func Clean(e Event) Event { return sanitize(e, fullLimits()) }
