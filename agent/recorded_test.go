@@ -123,10 +123,15 @@ func TestFactsOfAreTheTrueNames(t *testing.T) {
 	if err := log.Close(); err != nil {
 		t.Fatal(err)
 	}
+	said := 0
 	for e, err := range audit.ReadFrom(dir, 0) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if e.Event != audit.ListenerOpened {
+			continue
+		}
+		said++
 		facts, doubtful := factsOf(e, &registry.Catalog{})
 		if len(facts) != 1 || doubtful || facts[0].Namespace != "net\x1b" {
 			t.Fatalf("doubtful %v: %+v of %+v", doubtful, facts, e)
@@ -139,6 +144,9 @@ func TestFactsOfAreTheTrueNames(t *testing.T) {
 		if diff := cmp.Diff(c.listener.Owners, again.Owners, cmpopts.EquateEmpty()); diff != "" || !slices.Equal(again.Escaped, c.listener.Escaped) {
 			t.Errorf("%q; the audit (-) and the record (+) differ:\n%s", again.Escaped, diff)
 		}
+	}
+	if said != 1 {
+		t.Errorf("%d records of the listener", said)
 	}
 }
 

@@ -2,14 +2,8 @@ package export
 
 import "github.com/portaudit/portaudit/agent/audit"
 
-// The kinds of event of the log's own condition.
-const (
-	logSegment    = "log.segment"
-	logCheckpoint = "log.checkpoint"
-	logDegraded   = "log.degraded"
-	logRestored   = "log.restored"
-	logPruned     = "log.pruned"
-)
+// logCheckpoint is the kind of event of a signed checkpoint.
+const logCheckpoint = "log.checkpoint"
 
 // word is what the schemas call a kind of event.
 type word struct {
@@ -98,15 +92,15 @@ func ownWord(kind string) (word, bool) {
 		return word{ecsWord{"event", "host", "info", "failure"}, ocsfWord{appError, 1, "General Error", failure, medium}}, true
 	case audit.CoverageChanged:
 		return word{ecsWord{"event", "host", "change", ""}, ocsfWord{evidenceInfo, 1, "Query", success, informational}}, true
-	case logSegment:
+	case audit.LogSegment:
 		return word{ecsWord{"event", "file", "creation", "success"}, ocsfWord{eventLogActivity, 5, "Rotate", success, informational}}, true
-	case logPruned:
+	case audit.LogPruned:
 		return word{ecsWord{"event", "file", "deletion", "success"}, ocsfWord{eventLogActivity, 2, "Delete", success, informational}}, true
 	case logCheckpoint:
 		return word{ecsWord{"event", "file", "info", "success"}, ocsfWord{eventLogActivity, other, "Checkpoint", success, informational}}, true
-	case logDegraded:
+	case audit.LogDegraded:
 		return word{ecsWord{"event", "file", "info", "failure"}, ocsfWord{eventLogActivity, other, "Degrade", failure, high}}, true
-	case logRestored:
+	case audit.LogRestored:
 		return word{ecsWord{"event", "file", "info", "success"}, ocsfWord{eventLogActivity, other, "Restore", success, informational}}, true
 	}
 	return word{ecsWord{"event", "host", "info", ""}, ocsfWord{baseEvent, other, "Other", 0, 0}}, false
