@@ -210,10 +210,10 @@ func TestOpenSignerRefuses(t *testing.T) {
 
 func TestCreateFileReplacesNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "key")
-	if err := createFile(path, []byte("one"), 0o600); err != nil {
+	if err := createFile(path, []byte("one")); err != nil {
 		t.Fatal(err)
 	}
-	if err := createFile(path, []byte("two"), 0o600); !errors.Is(err, fs.ErrExist) {
+	if err := createFile(path, []byte("two")); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("%v, want fs.ErrExist", err)
 	}
 	if got, err := os.ReadFile(path); err != nil || string(got) != "one" {

@@ -62,7 +62,7 @@ func makeKey(path, host string) ([]byte, error) {
 		return nil, err
 	}
 	text := []byte(private + "\n")
-	return text, createFile(path, text, 0o600)
+	return text, createFile(path, text)
 }
 
 // publish adds a public key to the file at path, unless it is in it already. Keys
@@ -80,23 +80,26 @@ func publish(path, public string) error {
 	return WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o600)
 }
 
-// createFile is WriteFile for a file that must not be there: if it is, it fails
-// with fs.ErrExist and leaves it as it is.
-func createFile(path string, data []byte, perm fs.FileMode) error {
+// createFile is WriteFile for a secret that must not be there: if it is, it fails
+// with fs.ErrExist and leaves it as it is. On Windows the file is for this program
+// and administrators, whatever the directory says.
+func createFile(path string, data []byte) error {
 	dir, base := filepath.Split(path)
 	dir = filepath.Clean(dir)
-	f, err := os.CreateTemp(dir, "."+base+".*.tmp")
+	temporary := filepath.Join(dir, "."+base+".tmp")
+	// One that a crash has left was never used.
+	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := realDisk().fill(temporary, data)
 	if err != nil {
-		return err
+		return errors.Join(err, os.Remove(temporary))
 	}
-	err = fill(f, perm, func(w io.Writer) error {
-		_, err := w.Write(data)
-		return err
-	})
+	err = f.Close()
 	if err == nil {
-		err = os.Link(f.Name(), path) // unlike a rename it replaces nothing
+		err = os.Link(temporary, path) // unlike a rename it replaces nothing
 	}
-	if err := errors.Join(err, os.Remove(f.Name())); err != nil {
+	if err := errors.Join(err, os.Remove(temporary)); err != nil {
 		return err
 	}
 	return syncDir(dir)
