@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -70,6 +71,13 @@ func ParseCheckpoint(signed []byte, keys Keys) (Checkpoint, error) {
 		return Checkpoint{}, fmt.Errorf("its signature is not by %s+%08x, as it says: it was changed or forged", Visible(forged.Name), forged.Hash)
 	case err != nil:
 		return Checkpoint{}, errors.New("it is no signed note (c2sp.org/signed-note)")
+	}
+	for _, s := range n.Sigs {
+		// note takes a signature in several forms: the last letter of its base64 has
+		// bits that stand for nothing.
+		if _, err := base64.StdEncoding.Strict().DecodeString(s.Base64); err != nil {
+			return Checkpoint{}, errors.New("its signature is not in the form in which it was written: it was changed")
+		}
 	}
 	c, err := parseTreeHead(n.Text)
 	if err != nil {

@@ -76,6 +76,7 @@ func TestParseCheckpointRefuses(t *testing.T) {
 		{"no key to verify by", good, Keys{}, "none of the keys"},
 		{"the number was changed", strings.Replace(good, "\n7\n", "\n8\n", 1), keys, "changed or forged"},
 		{"a host's key signs for another's log", string(signText(t, "web1/portaudit\n7\n"+root+"\n", foreign)), both, "signed by the key of another"},
+		{"a signature written in another way", otherSignature(good), keys, "form in which it was written"},
 		{"not a note", "web1/portaudit\n7\n" + root + "\n", keys, "no signed note"},
 		{"empty", "", keys, "no signed note"},
 		{"too long", good + strings.Repeat("x", maxNote), keys, "more than 65536 bytes"},
@@ -106,6 +107,14 @@ func TestParseCheckpointRefuses(t *testing.T) {
 func otherEnd(root string) string {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 	return string(alphabet[strings.IndexByte(alphabet, root[42])^1])
+}
+
+// otherSignature writes the signature of a note in another way: 68 bytes leave two
+// bits of the last letter of base64 without a meaning.
+func otherSignature(signed string) string {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+	i := strings.LastIndexByte(signed, '=') - 1
+	return signed[:i] + string(alphabet[strings.IndexByte(alphabet, signed[i])^1]) + signed[i+1:]
 }
 
 func TestParseKeysRefuses(t *testing.T) {
