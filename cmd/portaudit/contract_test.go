@@ -187,7 +187,7 @@ func TestDocumentation(t *testing.T) {
 		"replay":   {"policy replay", `^(today|candidate)\.`},
 		"verify":   {"log verify", `^$`},
 		"proven":   {"log verify --proof", `^$`},
-		"at":       {"log at", `^(policy|coverage)\.|^listeners\[\]\.(id|transport|address|port|interface|namespace|scope|first_seen|service|registry|known|site|privileged|ephemeral|dual_stack|multipath|authority|creator_uid|exposure|queued|backlog|owners|verdict|rule|findings)\b|^findings\[\]`},
+		"at":       {"log at", `^(policy|coverage)\.|^listeners\[\]\.(id|transport|address|port|interface|namespace|scope|first_seen|service|registry|known|site|privileged|ephemeral|dual_stack|multipath|authority|creator_uid|exposure|queued|backlog|owners|verdict|rule|findings|escaped)\b|^findings\[\]`},
 		"history":  {"log history", `^$`},
 		"stats":    {"log stats", `^$`},
 		"event":    {"Fields of a record", `^(policy|refused|coverage|registry)\.|^owners\[\]`},

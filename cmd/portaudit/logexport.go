@@ -42,7 +42,7 @@ what stands before the damage was written, and standard error names the
 record.`,
 		Example: `  sudo portaudit log export --format ecs --since yesterday > records.ndjson
   sudo portaudit log export --format ocsf --event finding --output findings.json
-  sudo portaudit log export --format csv --severity high --since 30d --output findings.csv`,
+  sudo portaudit log export --format csv --severity high --since 30d > a.csv`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error { return runLogExport(c, s, f) },
 	}

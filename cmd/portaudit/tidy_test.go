@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/portaudit/portaudit/agent"
 	"github.com/portaudit/portaudit/agent/audit"
 )
 
@@ -42,18 +43,30 @@ func TestTidy(t *testing.T) {
 	if all := closed("audit-*.jsonl*"); len(all) != before {
 		t.Errorf("before that is recorded, there are %q", all)
 	}
-	if _, err := log.Append(n.Event); err != nil {
-		t.Fatal(err)
-	}
-	n.Done <- nil
+	// The record of what is removed may begin a file itself, and then there is more.
+	var removed []string
 	done := func() bool { return len(closed("audit-*.jsonl*")) == 3 && len(closed("audit-*.jsonl.gz")) == 3 }
-	for deadline := time.Now().Add(patience); !done() && time.Now().Before(deadline); {
-		time.Sleep(time.Millisecond)
+	for deadline := time.After(patience); !done(); {
+		if n.Done != nil {
+			if _, err := log.Append(n.Event); err != nil {
+				t.Fatal(err)
+			}
+			removed = append(removed, n.Event.Removed...)
+			rotated()
+			n.Done <- nil
+			n = agent.Note{}
+		}
+		select {
+		case n = <-notes:
+		case <-time.After(time.Millisecond):
+		case <-deadline:
+			t.Fatalf("there are %q, and removed are %q", closed("audit-*.jsonl*"), removed)
+		}
 	}
-	if all := closed("audit-*.jsonl*"); !done() || len(n.Event.Removed) < before-3 {
-		t.Errorf("there are %q, and removed are %q", all, n.Event.Removed)
+	if len(removed) < before-3 {
+		t.Errorf("removed are %q", removed)
 	}
-	for _, name := range n.Event.Removed {
+	for _, name := range removed {
 		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
 			t.Errorf("%s is not removed", name)
 		}

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -141,6 +142,17 @@ func TestDPKGOfHost(t *testing.T) {
 	}
 }
 
+// ownersOf returns the packages that dpkg names for a path, with commas in between.
+func ownersOf(name string) string {
+	out, _ := exec.Command("dpkg", "-S", name).Output() // fails where there is none
+	for line := range strings.Lines(string(out)) {
+		if who, _, ok := strings.Cut(line, ": "); ok && !strings.HasPrefix(who, "diversion ") {
+			return who
+		}
+	}
+	return ""
+}
+
 // askDPKG returns name, version and architecture of each file's package as
 // dpkg tells them. It knows nothing of merged directories: it is asked for
 // both names of each file.
@@ -154,13 +166,19 @@ func askDPKG(t *testing.T, files []string) map[string]string {
 		}
 	}
 	out, _ := exec.Command("dpkg", args...).Output() // fails where no package owns one of the files
-	diverted := map[string]string{}
+	diverted, from := map[string]string{}, ""
 	packages := map[string]string{}
 	for line := range strings.Lines(string(out)) {
 		who, name, ok := strings.Cut(strings.TrimSpace(line), ": ")
 		if by, isDiversion := strings.CutPrefix(who, "diversion by "); ok && isDiversion {
 			if by, isFrom := strings.CutSuffix(by, " from"); isFrom {
-				diverted[name] = by
+				diverted[name], from = by, name
+			} else if slices.Contains(files, name) { // it is asked who owned it by its name before
+				for one := range strings.SplitSeq(ownersOf(from), ", ") {
+					if one != diverted[from] {
+						packages[name] = one
+					}
+				}
 			}
 			continue
 		}
