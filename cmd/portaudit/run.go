@@ -15,6 +15,7 @@ import (
 	"github.com/portaudit/portaudit/agent/audit"
 	"github.com/portaudit/portaudit/agent/listen"
 	"github.com/portaudit/portaudit/policy"
+	"github.com/portaudit/portaudit/registry"
 )
 
 func newRun(s *settings) *cobra.Command {
@@ -110,7 +111,7 @@ func newLogger(verbose bool) *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 }
 
-// run opens the log and lets the agent work until ctx is done.
+// run opens the log and the policy, and lets a daemon work until ctx is done.
 func run(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 	catalog, err := loadCatalog(s)
 	if err != nil {
@@ -140,6 +141,23 @@ func run(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 	if err := makePrivate(s.stateDir, func(err error) { logger.Warn(err.Error()) }); err != nil {
 		return failure(withRemedy(err, "--state-dir"))
 	}
+	return ready{settings: s, catalog: catalog, log: log, files: files, policy: p, reload: reload, logger: logger}.work(ctx)
+}
+
+// ready is what run has made ready for the daemon.
+type ready struct {
+	settings
+	catalog *registry.Catalog
+	log     *audit.Log
+	files   *policyReader
+	policy  *policy.Policy
+	reload  <-chan struct{}
+	logger  *slog.Logger
+}
+
+// work starts what works beside the loop, and lets the loop work until ctx is done.
+func (d ready) work(ctx context.Context) (err error) {
+	s, log, logger := d.settings, d.log, d.logger
 	sockets, err := lister(s, false)
 	if err != nil {
 		return err
@@ -162,15 +180,15 @@ func run(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 		return failure(err)
 	}
 	defer endOutputs()
-	logger.Info("auditing", "interval", s.interval, "policy", p.Source, "log", s.logDir, "state", s.stateDir)
+	logger.Info("auditing", "interval", s.interval, "policy", d.policy.Source, "log", s.logDir, "state", s.stateDir)
 	o := asked(agent.Options{
-		List: sockets.List, Catalog: catalog, Policy: p,
-		Reload: reload, LoadPolicy: files.load,
+		List: sockets.List, Catalog: d.catalog, Policy: d.policy,
+		Reload: d.reload, LoadPolicy: d.files.load,
 		Realtime: realtime, Log: log, LogDir: s.logDir, StateDir: s.stateDir, Unlogged: s.log.unlogged,
 		Alerts: outputs.feed.Put, Logger: logger,
 		Interval: s.interval, Limits: agent.Limits{Confirm: s.confirm, Gone: s.gone},
 		Version: version(), PID: os.Getpid(),
-	}, s, files, sockets)
+	}, s, d.files, sockets)
 	if o, err = signed(o, s, log); err != nil {
 		return failure(withRemedy(err, "--state-dir"))
 	}
