@@ -147,6 +147,10 @@ func (s Selection) Check() error {
 	if _, err := path.Match(s.Executable, ""); err != nil {
 		return fmt.Errorf("%q is no pattern: a [ wants a ]", s.Executable)
 	}
+	if !slices.ContainsFunc(audit.Kinds(), s.takesKind) {
+		return fmt.Errorf("%q is no kind of record: known are %s, and what stands before a point, such as finding",
+			audit.Clip(s.Event, 64), strings.Join(slices.Sorted(slices.Values(audit.Kinds())), ", "))
+	}
 	if !s.Since.IsZero() && !s.Until.IsZero() && !s.Since.Before(s.Until) {
 		return fmt.Errorf("no time lies between %s and %s: since comes first", s.Since.Format(time.RFC3339), s.Until.Format(time.RFC3339))
 	}

@@ -138,6 +138,10 @@ func TestSelectionCheck(t *testing.T) {
 		wrong string
 	}{
 		{Selection{}, ""},
+		{Selection{Event: "finding"}, ""},
+		{Selection{Event: "log.segment"}, ""},
+		{Selection{Event: "findings"}, `"findings" is no kind of record: known are agent.started, agent.stopped, audit.failed`},
+		{Selection{Event: "."}, "is no kind of record"},
 		{Selection{Executable: "/tmp/*"}, ""},
 		{Selection{Executable: "[a"}, "is no pattern"},
 		{Selection{Since: epoch, Until: epoch}, "no time lies between"},

@@ -40,6 +40,9 @@ func TestMessageIDs(t *testing.T) {
 	if !maps.Equal(got, want) {
 		t.Errorf("got %v", got)
 	}
+	if kinds := slices.Sorted(slices.Values(append(audit.Kinds(), Summarized))); !slices.Equal(kinds, slices.Sorted(maps.Keys(got))) {
+		t.Errorf("audit.Kinds and summaries are %v", kinds)
+	}
 	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "outputs.md"))
 	if err != nil {
 		t.Fatal(err)

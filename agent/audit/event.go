@@ -30,6 +30,15 @@ const (
 	LogRestored   = "log.restored"   // it can be written again
 )
 
+// Kinds returns all kinds of event.
+func Kinds() []string {
+	return []string{
+		AgentStarted, AgentStopped, PolicyLoaded, PolicyRejected, ListenerOpened, ListenerChanged, ListenerClosed,
+		FindingRaised, FindingCleared, AuditFailed, CoverageChanged, CrossFailed, ChangesLost,
+		LogPruned, LogSegment, LogCheckpoint, LogDegraded, LogRestored,
+	}
+}
+
 // Event is one record of the audit log, one JSON object on one line. It is
 // flat: one struct for every kind of event, a field that a kind does not use
 // left out. docs/json.md says which kind has which fields.
