@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"runtime"
 	"runtime/debug"
@@ -134,7 +135,7 @@ func (l *loop) wake() {
 	if !l.resting {
 		return
 	}
-	s, err := recall(l.StateDir, l.LogDir)
+	s, err := recall(context.Background(), l.StateDir, l.LogDir) // little: the state was saved
 	if err != nil {
 		l.Logger.Warn("state made anew from the log", "error", err)
 	}

@@ -77,8 +77,11 @@ type Options struct {
 // that the log cannot be written, so that nothing could be recorded any more: as
 // Options.Unlogged says, that is waited out first.
 func Run(ctx context.Context, o Options) error {
-	l, err := start(o)
-	if err != nil {
+	l, err := start(ctx, o)
+	switch {
+	case err != nil && errors.Is(err, ctx.Err()):
+		return nil // nothing was recorded yet that it is here
+	case err != nil:
 		return err
 	}
 	c, stop := clocksOf(o)
@@ -262,8 +265,11 @@ type loop struct {
 }
 
 // start recalls what was said before and records that the agent is here.
-func start(o Options) (*loop, error) {
-	s, err := recall(o.StateDir, o.LogDir)
+func start(ctx context.Context, o Options) (*loop, error) {
+	s, err := recall(ctx, o.StateDir, o.LogDir)
+	if err != nil && errors.Is(err, ctx.Err()) {
+		return nil, err
+	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		// Without what was said before, findings may be raised once more: that
 		// is said, and better than not to audit.

@@ -440,7 +440,7 @@ func quietLoop(t testing.TB, listeners int) (*loop, *listen.Snapshot) {
 			}},
 		})
 	}
-	l, err := start(Options{
+	l, err := start(t.Context(), Options{
 		List:    func(context.Context) (listen.Snapshot, error) { return *s, nil },
 		Catalog: &registry.Catalog{}, Policy: p, Log: log, LogDir: dir, StateDir: t.TempDir(),
 		Logger: slog.New(slog.DiscardHandler), Interval: time.Second, Limits: Limits{Confirm: 2, Gone: 3},

@@ -3,6 +3,7 @@ package agent
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -211,7 +212,9 @@ func (s *state) account(e audit.Event) {
 // recall returns what was said before: the state on disk, and what the log in
 // dir has beyond it. A state that cannot be read is made anew from the log
 // alone, and reported as an error beside it.
-func recall(stateDir, logDir string) (state, error) {
+//
+// A log of years takes its time: when ctx is done it ends with the error of that.
+func recall(ctx context.Context, stateDir, logDir string) (state, error) {
 	s, problem := readState(stateDir)
 	if problem != nil {
 		s = state{Version: stateVersion}
@@ -222,6 +225,9 @@ func recall(stateDir, logDir string) (state, error) {
 	for e, err := range audit.ReadFrom(logDir, s.Seq) {
 		if err != nil {
 			return s, errors.Join(problem, fmt.Errorf("read the log back: %w", err))
+		}
+		if err := ctx.Err(); err != nil {
+			return s, err
 		}
 		if s.Began.IsZero() {
 			s.Began = e.Time

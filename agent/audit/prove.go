@@ -16,7 +16,7 @@ var ErrUnsigned = errors.New("no checkpoint covers it yet")
 // Prove returns the proof that the log in dir holds the record seq, by the checkpoint
 // beside it. It reads the log once and keeps no more of it than the proof, and has
 // verified the proof by the keys when it returns it.
-func Prove(dir string, seq uint64, keys Keys, progress func(done, total int64)) (Proof, error) {
+func Prove(dir string, seq uint64, keys Keys, progress Progress) (Proof, error) {
 	signed, err := readBounded(filepath.Join(dir, CheckpointName), maxNote)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Proof{}, fmt.Errorf("record %d: %w: there is none", seq, ErrUnsigned)
@@ -45,7 +45,7 @@ func Prove(dir string, seq uint64, keys Keys, progress func(done, total int64)) 
 
 // collect reads the first size records of the log, and keeps the record and the
 // hashes that prove it.
-func (p *Proof) collect(dir string, size uint64, progress func(done, total int64)) error {
+func (p *Proof) collect(dir string, size uint64, progress Progress) error {
 	var t tree
 	var c *collector
 	done := int64(0)
@@ -70,7 +70,9 @@ func (p *Proof) collect(dir string, size uint64, progress func(done, total int64
 		sum := lineSum(l.Raw)
 		t.grow(tlog.RecordHash(sum[:]), c.see)
 		if done += int64(len(l.Raw)) + 1; progress != nil && l.Seq%4096 == 0 {
-			progress(done, 0)
+			if err := progress(done, 0); err != nil {
+				return err
+			}
 		}
 		if l.Seq == size {
 			break

@@ -15,10 +15,14 @@ import (
 // VerifyOptions says what a log is verified by. The zero value takes what lies
 // beside the log, which one who may write there can replace.
 type VerifyOptions struct {
-	Keys       Keys                    // by which checkpoints must be signed; none: those in KeyName
-	Checkpoint []byte                  // a signed checkpoint that was kept elsewhere; nil: none
-	Progress   func(done, total int64) // is told now and then how many bytes of the files were read; may be nil
+	Keys       Keys   // by which checkpoints must be signed; none: those in KeyName
+	Checkpoint []byte // a signed checkpoint that was kept elsewhere; nil: none
+	Progress   Progress
 }
+
+// Progress is told now and then how many bytes were read, and of how many, 0 if that
+// is not known. What it returns, other than nil, ends the reading. It may be nil.
+type Progress func(done, total int64) error
 
 // Verified is what VerifyLog found.
 type Verified struct {
@@ -82,7 +86,7 @@ type verifier struct {
 	keys     Keys
 	keyless  error  // why there are none
 	marks    []mark // ascending
-	progress func(done, total int64)
+	progress Progress
 	found    Verified
 
 	state
@@ -254,7 +258,9 @@ func (v *verifier) raw(f *os.File) error {
 	v.lines.reset(f, 0)
 	for {
 		line, err := v.lines.next()
-		v.tell(v.lines.end)
+		if stop := v.tell(v.lines.end); stop != nil {
+			return stop
+		}
 		switch {
 		case err == io.EOF:
 			v.done += v.lines.end
@@ -305,16 +311,20 @@ func (v *verifier) packed(f *os.File) error {
 		if v.fork == nil && v.block != x {
 			return v.damage(x.first, x.last, at, errors.New("the index of the block here does not say what is in it"))
 		}
-		v.tell(b.offset)
+		if err := v.tell(b.offset); err != nil {
+			return err
+		}
 	}
 }
 
 // tell tells of progress, at for each megabyte of the file that is read.
-func (v *verifier) tell(at int64) {
-	if now := v.done + at; v.progress != nil && now-v.untaken >= 1<<20 {
-		v.untaken = now
-		v.progress(now, v.found.Bytes)
+func (v *verifier) tell(at int64) error {
+	now := v.done + at
+	if v.progress == nil || now-v.untaken < 1<<20 {
+		return nil
 	}
+	v.untaken = now
+	return v.progress(now, v.found.Bytes)
 }
 
 // damage says what is wrong with the file that is read: with the record seq, or with

@@ -54,7 +54,7 @@ func prove(c *cobra.Command, dir string, seq uint64) error {
 		return failure(fmt.Errorf("public key %s: %w", filepath.Join(dir, audit.KeyName), err))
 	}
 	p := newProgress(c.ErrOrStderr(), "reading")
-	proof, err := audit.Prove(dir, seq, keys, p.set)
+	proof, err := audit.Prove(dir, seq, keys, p.until(c.Context()))
 	p.hide()
 	if err != nil {
 		return damageOr(withRemedy(err, "--log-dir"))

@@ -89,8 +89,6 @@ func newQuery(c *cobra.Command, s *settings, what string) (*query, error) {
 	return &query{ctx: c.Context(), dir: resolved.logDir, progress: newProgress(c.ErrOrStderr(), what)}, nil
 }
 
-var errInterrupted = errors.New("interrupted: there may be more")
-
 // lines are the lines of a range, until the command is interrupted. A record that
 // is just being written is none yet.
 func (q *query) lines(r audit.Range) iter.Seq2[audit.Line, error] {

@@ -136,7 +136,7 @@ func verifyLog(c *cobra.Command, s settings, f verifyFlags) error {
 		}
 	}
 	p := newProgress(c.ErrOrStderr(), "verifying")
-	o.Progress = p.set
+	o.Progress = p.until(c.Context())
 	found, err := audit.VerifyLog(s.logDir, o)
 	p.hide()
 	damaged := errors.As(err, new(*audit.DamageError))

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -50,8 +52,23 @@ func (p *progress) set(done, total int64) {
 	}
 	p.next, p.shown = now.Add(progressEvery), true
 	text := p.line(done, total, now.Sub(p.began))
-	// A line that is one short of the width never breaks, whatever the terminal.
-	fmt.Fprint(p.w, "\r"+runewidth.FillRight(runewidth.Truncate(text, p.width-1, "…"), p.width-1))
+	// A line that is one short of the width never breaks, whatever the terminal. The
+	// cursor is left behind the text, for a terminal shows ^C there.
+	text = runewidth.Truncate(text, p.width-1, "…")
+	fmt.Fprint(p.w, "\r"+runewidth.FillRight(text, p.width-1)+"\r"+text)
+}
+
+var errInterrupted = errors.New("interrupted: there may be more")
+
+// until returns what shows progress, and ends the reading when ctx is done.
+func (p *progress) until(ctx context.Context) func(done, total int64) error {
+	return func(done, total int64) error {
+		p.set(done, total)
+		if ctx.Err() != nil {
+			return errInterrupted
+		}
+		return nil
+	}
 }
 
 func (p *progress) line(done, total int64, took time.Duration) string {

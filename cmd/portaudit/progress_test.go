@@ -20,9 +20,9 @@ func TestProgress(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		p.set(500e6, 1000e6)
 		p.set(501e6, 1000e6) // too soon to be shown
-		want := "\rverifying:  50 % of 1000 MB, 250 MB/s, 2s left"
-		if got := out.String(); strings.TrimRight(got, " ") != want || len(got) != 50 {
-			t.Errorf("shown: %q, want %q, filled to 49 columns", got, want)
+		text := "verifying:  50 % of 1000 MB, 250 MB/s, 2s left"
+		if got, want := out.String(), "\r"+text+strings.Repeat(" ", 49-len(text))+"\r"+text; got != want {
+			t.Errorf("shown: %q, want %q, filled to 49 columns, and the cursor behind the text", got, want)
 		}
 		out.Reset()
 		p.hide()
