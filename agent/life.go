@@ -73,6 +73,8 @@ const maxLives = 20000
 // given to Take, from the first on.
 type Life struct {
 	filter Filter
+	since  time.Time // what was before is followed, and not told
+	known  bool      // whether something of the port was recorded, told or not
 	sum    LifeSum
 	open   map[string]*living
 	alone  map[string]time.Time // findings without a listener, by id, since when
@@ -96,9 +98,12 @@ type raisedSince struct {
 	at   time.Time
 }
 
-// NewLife returns the life of a port, of which nothing is known yet.
-func NewLife(ports PortRange32, transport string) *Life {
+// NewLife returns the life of a port since a time, zero for all of it, of which nothing
+// is known yet. It is given the lines before that time, too: what ends later may have
+// begun there.
+func NewLife(ports PortRange32, transport string, since time.Time) *Life {
 	return &Life{
+		since:  since,
 		filter: Selection{Port: ports, Transport: transport}.Filter(),
 		open:   map[string]*living{}, alone: map[string]time.Time{},
 	}
@@ -106,6 +111,18 @@ func NewLife(ports PortRange32, transport string) *Life {
 
 // Take takes the next line, and returns the turns that it makes: mostly none.
 func (l *Life) Take(line audit.Line) ([]Turn, error) {
+	before := l.sum
+	turns, err := l.take(line)
+	if line.Time.Before(l.since) {
+		begins, gone, untold := l.sum.Begins, l.sum.Gone, l.sum.Untold
+		l.sum = before
+		l.sum.Begins, l.sum.Gone, l.sum.Untold = begins, gone, untold
+		turns = nil
+	}
+	return turns, err
+}
+
+func (l *Life) take(line audit.Line) ([]Turn, error) {
 	if l.sum.Begins == nil {
 		l.sum.Begins, l.sum.Gone = utcOf(line.Time), line.Seq-1
 	}
@@ -146,7 +163,7 @@ func (l *Life) presence(line audit.Line) []Turn {
 	if l.absences = append(l.absences, span{before, line.Time}); len(l.absences) > maxLives {
 		l.absences = append([]span{{l.absences[0].from, l.absences[1].to}}, l.absences[2:]...) // no shorter than they were
 	}
-	if gap < absenceWorth || l.sum.Opened+l.sum.Changed+l.sum.Raised == 0 {
+	if gap < absenceWorth || !l.known {
 		return nil
 	}
 	message := "no daemon was there"
@@ -169,6 +186,7 @@ func (l *Life) turn(e audit.Event) (Turn, bool) {
 	}
 	switch e.Event {
 	case audit.ListenerOpened, audit.ListenerChanged:
+		l.known = true
 		l.begins(e, &t)
 	case audit.ListenerClosed:
 		l.sum.Closed++
@@ -186,6 +204,7 @@ func (l *Life) turn(e audit.Event) (Turn, bool) {
 		l.lasted(&t, since, end, e.Time)
 		delete(l.open, e.Listener)
 	case audit.FindingRaised:
+		l.known = true
 		l.sum.Raised++
 		t.Rule, t.Severity = e.Rule, e.Severity
 		l.raised(e)

@@ -79,7 +79,7 @@ func TestLife(t *testing.T) {
 			[]audit.Event{about(audit.FindingRaised, 10, "", 80, finding), about(audit.FindingCleared, 20, "", 80, finding)},
 			[]string{"raised", "cleared 10"}, nil},
 	} {
-		life := NewLife(PortRange32{80, 80}, "tcp")
+		life := NewLife(PortRange32{80, 80}, "tcp", time.Time{})
 		var got, open []string
 		for i, e := range tt.records {
 			e.Seq = uint64(i + 1)
@@ -226,5 +226,41 @@ func TestSumming(t *testing.T) {
 	}
 	if sum := NewSumming(Selection{}, time.UTC).Sum(); sum.First != nil || sum.Last != nil || sum.Records != 0 || sum.Kinds == nil {
 		t.Errorf("of nothing: %+v", sum)
+	}
+}
+
+// TestLifeSince: what was before the time that is asked for is not told, and what
+// ends later began there all the same.
+func TestLifeSince(t *testing.T) {
+	life := NewLife(PortRange32{80, 80}, "tcp", epoch.Add(100*time.Second))
+	var got []string
+	for i, e := range []audit.Event{
+		agentAt(audit.AgentStarted, 0),
+		about(audit.ListenerOpened, 10, "app", 80, nil),
+		about(audit.ListenerOpened, 20, "other", 80, nil),
+		about(audit.ListenerClosed, 30, "other", 80, nil),
+		agentAt(audit.AgentStopped, 40),
+		agentAt(audit.AgentStarted, 400),
+		about(audit.ListenerClosed, 500, "app", 80, nil),
+		about(audit.ListenerOpened, 600, "third", 80, nil),
+	} {
+		e.Seq = uint64(i + 1)
+		turns, err := life.Take(lineOf(t, e))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, turn := range turns {
+			got = append(got, fmt.Sprintf("%s %d", turn.Event, turn.Record))
+			if turn.Seconds != nil {
+				got = append(got, fmt.Sprint(*turn.Seconds))
+			}
+		}
+	}
+	if want := []string{"agent.absent 6", "360", "listener.closed 7", "490", "listener.opened 8"}; !slices.Equal(got, want) {
+		t.Errorf("turns %q, want %q", got, want)
+	}
+	sum := life.Sum()
+	if sum.Opened != 1 || sum.Closed != 1 || sum.Absences != 1 || len(sum.Open) != 1 || !sum.Begins.Equal(epoch) {
+		t.Errorf("sum %+v", sum)
 	}
 }

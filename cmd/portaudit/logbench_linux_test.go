@@ -52,7 +52,7 @@ func BenchmarkQuery(b *testing.B) {
 		{"exe", show(agent.Selection{Executable: "/tmp/*"})},
 		{"at", func() { agent.Then(audit.Lines(dir, audit.Range{}), time.Now(), time.Now(), false) }},
 		{"history", func() {
-			life := agent.NewLife(agent.PortRange32{First: 8080, Last: 8080}, "tcp")
+			life := agent.NewLife(agent.PortRange32{First: 8080, Last: 8080}, "tcp", time.Time{})
 			each(func(l audit.Line) error { _, err := life.Take(l); return err })
 		}},
 		{"stats", func() { each(agent.NewSumming(agent.Selection{}, time.UTC).Take) }},

@@ -17,6 +17,7 @@ import (
 
 func newLogHistory(s *settings) *cobra.Command {
 	var asJSON bool
+	var f queryFlags
 	c := &cobra.Command{
 		Use:   "history PORT[/TRANSPORT]",
 		Short: "Tell the life of a port: opened, by whom, closed, findings",
@@ -25,15 +26,22 @@ and when, what changed, what was found of it and for how long, when it was
 closed, and between these the times of a minute or more at which no daemon was
 there to see. The end says what is open now.
 
+With --since it tells what happened from then on, and with --until what
+happened before then and was open then; for how long something was so is
+counted from its beginning all the same. TIME is written as for "portaudit log
+show".
+
 Exit codes: 0 done, also if there is nothing to tell; 1 there is no log, or it
 could not be read; 2 wrong call; 3 the log is damaged: what stands before the
 damage was told, and standard error names the record.`,
 		Example: `  sudo portaudit log history 8080/tcp
   sudo portaudit log history 53
+  sudo portaudit log history 443 --since 30d --until yesterday
   sudo portaudit log history 8000-8100/tcp --json | jq '.turns[].message'`,
 		Args: oneArgument("a port, such as 8080 or 8080/tcp"),
-		RunE: func(c *cobra.Command, args []string) error { return runLogHistory(c, s, args[0], asJSON) },
+		RunE: func(c *cobra.Command, args []string) error { return runLogHistory(c, s, f, args[0], asJSON) },
 	}
+	f.addWhen(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON document (docs/json.md)")
 	s.logFlag(c)
 	return c
@@ -47,12 +55,18 @@ type history struct {
 	First     uint32        `json:"first"`
 	Last      uint32        `json:"last"`
 	Transport string        `json:"transport"`
+	Since     *time.Time    `json:"since"` // that was asked for
+	Until     *time.Time    `json:"until"`
 	Turns     []agent.Turn  `json:"turns"`
 	Sum       agent.LifeSum `json:"sum"`
 }
 
-func runLogHistory(c *cobra.Command, s *settings, text string, asJSON bool) error {
+func runLogHistory(c *cobra.Command, s *settings, f queryFlags, text string, asJSON bool) error {
 	ports, transport, err := agent.ParsePorts(text)
+	if err != nil {
+		return usage(err)
+	}
+	when, err := f.selection(time.Now())
 	if err != nil {
 		return usage(err)
 	}
@@ -62,6 +76,7 @@ func runLogHistory(c *cobra.Command, s *settings, text string, asJSON bool) erro
 	}
 	debug.SetMemoryLimit(queryMemory)
 	h := history{Schema: 1, Host: audit.Visible(hostName()), Time: time.Now().UTC(), First: ports.First, Last: ports.Last, Transport: transport}
+	h.Since, h.Until = givenTime(when.Since), givenTime(when.Until)
 	out := bufio.NewWriterSize(c.OutOrStdout(), 64<<10)
 	screen := screenOf(c.OutOrStdout())
 	var tell func(agent.Turn) error
@@ -78,7 +93,7 @@ func runLogHistory(c *cobra.Command, s *settings, text string, asJSON bool) erro
 			return err
 		}
 	}
-	sum, writing, reading := live(q, ports, transport, tell)
+	sum, writing, reading := live(q, agent.NewLife(ports, transport, when.Since), when.Until, tell)
 	if writing != nil {
 		return failure(writing)
 	}
@@ -89,7 +104,7 @@ func runLogHistory(c *cobra.Command, s *settings, text string, asJSON bool) erro
 	if h.Sum = sum; asJSON {
 		err = h.end(out)
 	} else {
-		_, err = out.WriteString(lifeText(screen, text, sum))
+		_, err = out.WriteString(lifeText(screen, text, h))
 	}
 	if err == nil {
 		err = out.Flush()
@@ -100,10 +115,18 @@ func runLogHistory(c *cobra.Command, s *settings, text string, asJSON bool) erro
 	return q.end(reading)
 }
 
-// live reads the life of a port, and tells its turns.
-func live(q *query, ports agent.PortRange32, transport string, tell func(agent.Turn) error) (sum agent.LifeSum, writing, reading error) {
-	life := agent.NewLife(ports, transport)
-	for l, err := range q.lines(audit.Range{}) {
+// givenTime is a time in a document: null where none was given.
+func givenTime(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
+
+// live reads the life of a port until a time, zero for all of it, and tells its turns.
+func live(q *query, life *agent.Life, until time.Time, tell func(agent.Turn) error) (sum agent.LifeSum, writing, reading error) {
+	for l, err := range q.lines(audit.Range{Until: until}) {
 		var turns []agent.Turn
 		if err == nil {
 			turns, err = life.Take(l)
@@ -208,16 +231,25 @@ func span(t agent.Turn) string {
 }
 
 // lifeText sums a life up for people.
-func lifeText(s screen, what string, sum agent.LifeSum) string {
+func lifeText(s screen, what string, h history) string {
 	var b strings.Builder
-	if sum.Begins == nil {
+	sum := h.Sum
+	switch {
+	case sum.Begins == nil && h.Until != nil:
+		return s.wrap("", fmt.Sprintf("The log has no record from before %s.", local(*h.Until)))
+	case sum.Begins == nil:
 		return "The log has no record.\n"
 	}
 	since := fmt.Sprintf("since %s", local(*sum.Begins))
-	if sum.Gone > 0 {
+	if h.Since != nil && h.Since.After(*sum.Begins) {
+		since = fmt.Sprintf("since %s", local(*h.Since))
+	} else if sum.Gone > 0 {
 		since += fmt.Sprintf(" (the %d records before were removed)", sum.Gone)
 	}
-	if sum.Opened+sum.Changed+sum.Closed+sum.Raised+sum.Cleared == 0 {
+	if h.Until != nil {
+		since += fmt.Sprintf(" until %s", local(*h.Until))
+	}
+	if len(sum.Open)+sum.Opened+sum.Changed+sum.Closed+sum.Raised+sum.Cleared == 0 {
 		return s.wrap("", fmt.Sprintf("The log has nothing of port %s %s.", what, since))
 	}
 	b.WriteString("\n" + s.wrap("", fmt.Sprintf("Port %s %s: opened %s, changed %s, closed %s; findings raised %s, cleared %s.", what, since,

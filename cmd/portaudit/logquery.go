@@ -23,9 +23,13 @@ type queryFlags struct {
 }
 
 func (f *queryFlags) add(c *cobra.Command) {
+	f.addWhen(c)
+	f.addWhat(c)
+}
+
+func (f *queryFlags) addWhen(c *cobra.Command) {
 	c.Flags().StringVar(&f.since, "since", "", "from this `TIME` on: 2h, 3d, \"2026-11-20 14:00\", 14:00, yesterday")
 	c.Flags().StringVar(&f.until, "until", "", "before this `TIME`")
-	f.addWhat(c)
 }
 
 func (f *queryFlags) addWhat(c *cobra.Command) {
