@@ -23,7 +23,7 @@ func (d *decoder) document(data []byte) *yaml.Node {
 	}
 	doc, second, err := readDocuments(data)
 	if err != nil {
-		d.errors = append(d.errors, syntaxError(d.file, data, err))
+		d.errors = append(d.errors, SyntaxError(d.file, data, err))
 	}
 	switch {
 	case second != nil:
@@ -93,10 +93,10 @@ func readDocuments(data []byte) (first, second *yaml.Node, err error) {
 // yamlLine matches the place in an error of yaml.v3.
 var yamlLine = regexp.MustCompile(`^yaml: (?:line \d+: )?`)
 
-// syntaxError turns yaml.v3's error into one with a place. The line that
+// SyntaxError turns yaml.v3's error into one with a place. The line that
 // yaml.v3 itself tells is that of the block around the mistake, one off, or
 // missing, so it is found anew: the first line with which the error appears.
-func syntaxError(file string, data []byte, err error) Error {
+func SyntaxError(file string, data []byte, err error) Error {
 	lines := bytes.SplitAfter(data, []byte("\n"))
 	ends := make([]int, 0, len(lines))
 	end := 0

@@ -13,6 +13,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/portaudit/portaudit/agent/listen"
+	"github.com/portaudit/portaudit/policy"
 )
 
 // readConfig reads the configuration file; fs.ErrNotExist and fs.ErrPermission
@@ -37,10 +38,12 @@ func parseConfig(b []byte, name string) (settings, error) {
 	if err := decoder.Decode(&document); errors.Is(err, io.EOF) {
 		return settings{}, nil // nothing but comments
 	} else if err != nil {
-		return settings{}, fmt.Errorf("%s: %w", name, err)
+		return settings{}, policy.SyntaxError(name, b, err)
 	}
-	if err := decoder.Decode(&second); !errors.Is(err, io.EOF) {
-		return settings{}, fmt.Errorf("%s: a second document begins: put all keys into one", name)
+	if err := decoder.Decode(&second); err != nil && !errors.Is(err, io.EOF) {
+		return settings{}, policy.SyntaxError(name, b, err)
+	} else if err == nil {
+		return settings{}, fmt.Errorf("%s:%d:%d: a second document begins: put all keys into one", name, second.Line, second.Column)
 	}
 	var s settings
 	root := document.Content[0]

@@ -118,7 +118,9 @@ func TestParseConfigRefuses(t *testing.T) {
 	tests := []struct{ reason, in, want string }{
 		{"an unknown key", "intervall: 1s\n", `c.yaml:1:12: unknown key "intervall"`},
 		{"a key given twice", "gone: 2\ngone: 3\n", `c.yaml:2:7: "gone" is given twice`},
-		{"a second document", "gone: 2\n---\ngone: 3\n", "c.yaml: a second document begins"},
+		{"a second document", "gone: 2\n---\ngone: 3\n", "c.yaml:2:1: a second document begins"},
+		{"a bracket that is not closed", "gone: 2\nlog: {max_size: 64MiB\ninterval: 10s\n", "c.yaml:2:1: no YAML: did not find expected ',' or '}'"},
+		{"a tab", "gone: 2\noutputs:\n\t- type: stderr\n", "c.yaml:3:1: a tab in the indentation: YAML is indented by spaces"},
 		{"a number where a duration is wanted", "interval: 10\n", `c.yaml:1:11: interval wants a duration`},
 		{"cross-checks too often", "cross_check: 1s\n", "c.yaml:1:14: cross_check wants a duration of 1m0s or more, such as 1h"},
 		{"no truth", "probe: maybe\n", `c.yaml:1:8: probe wants true or false, not "maybe"`},
@@ -130,7 +132,7 @@ func TestParseConfigRefuses(t *testing.T) {
 		{"a path that is none", "policy: 7\n", "c.yaml:1:9: policy wants a path"},
 		{"a path that is missing", "policy:\n", "c.yaml:1:8: policy wants a path"},
 		{"no mapping", "- a\n", "c.yaml:1:1: a list of keys is wanted"},
-		{"no YAML", "a: [\n", "c.yaml: yaml: line 1"},
+		{"no YAML", "a: [\n", "c.yaml:1:1: no YAML: did not find expected node content"},
 		{"too long", "#" + strings.Repeat("x", maxFile), "c.yaml: more than 1048576 bytes"},
 	}
 	for _, tt := range tests {

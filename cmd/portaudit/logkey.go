@@ -71,7 +71,7 @@ func printBeside(c *cobra.Command, s *settings, name, what string, check func([]
 	path := filepath.Join(resolved.logDir, name)
 	text, err := readFile(path)
 	if err != nil {
-		return failure(withRemedy(fmt.Errorf("%s: %w", what, err), "--log-dir"))
+		return failure(logRemedy(fmt.Errorf("%s: %w", what, err)))
 	}
 	if err := check(text); err != nil {
 		return failure(fmt.Errorf("%s %s: %w", what, path, err))

@@ -127,10 +127,16 @@ func (q *query) end(err error) error {
 		return nil
 	case errors.As(err, &damage):
 		return exitError{exitFindings, fmt.Errorf("portaudit: %w: what stands before it is told, and nothing behind it", err)}
-	case errors.Is(err, fs.ErrNotExist):
-		err = fmt.Errorf("%w: \"portaudit run\" writes one; name the directory of another with --log-dir", err)
 	}
-	return failure(withRemedy(err, "--log-dir"))
+	return failure(logRemedy(err))
+}
+
+// logRemedy says what to do about a log that is not there, or may not be read.
+func logRemedy(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: \"portaudit run\" writes one; name the directory of another with --log-dir", err)
+	}
+	return withRemedy(err, "--log-dir")
 }
 
 // readable reports whether an answer can be given in spite of an error.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -58,6 +57,7 @@ func parseLog(section *yaml.Node, name string) (logSettings, []error) {
 	}
 	var problems []error
 	keys, seen := logKeys(), map[string]bool{}
+	where := section // of what is kept
 	for i := 0; i+1 < len(section.Content); i += 2 {
 		key, value := section.Content[i], section.Content[i+1]
 		set, known := keys[key.Value]
@@ -73,10 +73,12 @@ func parseLog(section *yaml.Node, name string) (logSettings, []error) {
 				problems = append(problems, at(value, fmt.Errorf("%s: %w", key.Value, err)))
 			}
 		}
-		seen[key.Value] = true
+		if seen[key.Value] = true; key.Value == "keep_size" {
+			where = value
+		}
 	}
 	if k := s.keep.Size; len(problems) == 0 && k != 0 && k < s.maxSize {
-		problems = append(problems, at(section, errors.New("keep_size is less than max_size: one file alone would be more than is kept")))
+		problems = append(problems, at(where, fmt.Errorf("keep_size is less than max_size, which is %dKiB: one file alone would be more than is kept, so make that smaller or this larger", s.maxSize>>10)))
 	}
 	return s, problems
 }

@@ -46,7 +46,7 @@ func TestParseLogRefuses(t *testing.T) {
 		{"half a record", "log:\n  checkpoint_records: 0.5", "\"0.5\" is no whole number of records"},
 		{"signed all the time", "log:\n  checkpoint_every: 1s", "c.yaml:2:21: checkpoint_every: \"1s\" is under 1m0s"},
 		{"never signed", "log:\n  checkpoint_every: 0", "\"0\" is under 1m0s"},
-		{"one file is more than is kept", "log: {max_size: 8MiB, keep_size: 4MiB}", "c.yaml:1:6: keep_size is less than max_size"},
+		{"one file is more than is kept", "log: {max_size: 8MiB, keep_size: 4MiB}", "c.yaml:1:34: keep_size is less than max_size, which is 8192KiB"},
 		{"all mistakes at once", "log:\n  max_age: x\n  keep_age: y\nlag: 1", "unknown key \"lag\""},
 	}
 	for _, tt := range tests {

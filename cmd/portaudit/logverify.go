@@ -141,7 +141,7 @@ func verifyLog(c *cobra.Command, s settings, f verifyFlags) error {
 	p.hide()
 	damaged := errors.As(err, new(*audit.DamageError))
 	if err != nil && !damaged {
-		return failure(withRemedy(err, "--log-dir"))
+		return failure(logRemedy(err))
 	}
 	r := checkedLog(s.logDir, found, err)
 	out := c.OutOrStdout()

@@ -27,6 +27,7 @@ type outputEntry struct {
 	name      string
 	selection alert.Selection
 	open      func() (alert.Sender, error) // reads the files that the entry names
+	place     string                       // of the entry, file:line:column
 }
 
 // outputTypes are what each type makes of the keys of an entry that are its own.
@@ -85,7 +86,7 @@ func parseOutput(m *mapping) outputEntry {
 	if kind == "" && len(m.problems) == 0 {
 		m.wrong(m.node, "an output wants a type: one of %s", strings.Join(slices.Sorted(maps.Keys(types)), ", "))
 	}
-	o := outputEntry{name: kind}
+	o := outputEntry{name: kind, place: fmt.Sprintf("%s:%d:%d", m.file, m.node.Line, m.node.Column)}
 	if name, node := m.text("name"); node != nil {
 		if o.name = name; !outputName.MatchString(name) {
 			m.wrong(node, "name wants small letters, digits, - and _, 32 at the most, not %q", name)
@@ -286,7 +287,7 @@ func checkOutputs(s settings) error {
 	for _, o := range s.outputs.outputs {
 		sender, err := o.open()
 		if err != nil {
-			problems = append(problems, fmt.Errorf("output %s: %w", o.name, err))
+			problems = append(problems, fmt.Errorf("%s: output %s: %w", o.place, o.name, err))
 			continue
 		}
 		problems = append(problems, sender.Close())

@@ -53,7 +53,7 @@ func TestOutputFiles(t *testing.T) {
 		return checkOutputs(s)
 	}
 	tests := []struct{ reason, keys, want string }{
-		{"one that is not there", "ca_file: /none/ca.pem", "output syslog: ca_file: "},
+		{"one that is not there", "ca_file: /none/ca.pem", "c.yaml:2:3: output syslog: ca_file: "},
 		{"one that has no certificate", "ca_file: '" + path + "'", "has no certificate in PEM"},
 		{"a key that is none", "cert_file: '" + path + "', key_file: '" + path + "'", "output syslog: cert_file "},
 	}
