@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/portaudit/portaudit/agent"
 	"github.com/portaudit/portaudit/agent/audit"
@@ -86,6 +87,15 @@ type query struct {
 
 // newQuery finds the log for a command. what is being done, for the progress.
 func newQuery(c *cobra.Command, s *settings, what string) (*query, error) {
+	var empty error
+	c.Flags().Visit(func(f *pflag.Flag) {
+		if f.Value.String() == "" { // of a script whose variable is not set: not a question about all
+			empty = usage(fmt.Errorf("--%s wants a value, and was given an empty one", f.Name))
+		}
+	})
+	if empty != nil {
+		return nil, empty
+	}
 	resolved, err := s.resolve()
 	if err != nil {
 		return nil, usage(err)
