@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -100,6 +101,39 @@ func TestSignFails(t *testing.T) {
 		}
 		if got := logged(t, dir); !slices.Contains(got, "finding.raised all") || got[len(got)-1] != audit.AgentStopped {
 			t.Errorf("the log holds %v", got)
+		}
+	})
+}
+
+// TestSignDamaged holds that a start that finds the log cut off records that once,
+// and alerts, and that the next start does so again.
+func TestSignDamaged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir, h := t.TempDir(), &host{snapshot: listening(1)}
+		var alerts []audit.Event
+		runs := func(o *Options) { signing(t, dir, 3, time.Minute, &alerts)(o) }
+		runFor(t, dir, h, mustPolicy(t, alertAll), time.Minute, runs)
+		path := filepath.Join(dir, "log", "audit.jsonl")
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := bytes.SplitAfter(raw, []byte("\n"))
+		if err := os.WriteFile(path, bytes.Join(lines[:len(lines)-3], nil), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for n := range 2 {
+			alerts = nil
+			runFor(t, dir, h, mustPolicy(t, alertAll), 5*time.Minute, runs)
+			var told []audit.Event
+			for _, e := range alerts {
+				if e.Event == audit.LogDamaged || e.Event == audit.LogCheckpoint {
+					told = append(told, e)
+				}
+			}
+			if len(told) != 1 || told[0].Event != audit.LogDamaged || told[0].Seq == 0 || len(told[0].Errors) != 1 {
+				t.Errorf("start %d: alerts are %+v", n+1, told)
+			}
 		}
 	})
 }

@@ -219,7 +219,7 @@ func (a *Alertmanager) step(m Message) ([]amAlert, map[string]amAlert) {
 // starts reports whether an event is the start of what another one ends.
 func starts(e audit.Event) bool {
 	switch e.Event {
-	case audit.FindingRaised, audit.AuditFailed, audit.PolicyRejected, audit.LogDegraded:
+	case audit.FindingRaised, audit.AuditFailed, audit.PolicyRejected, audit.LogDegraded, audit.LogDamaged:
 		return true
 	case audit.CoverageChanged:
 		return e.Coverage != nil && !e.Coverage.Complete
@@ -251,7 +251,7 @@ func ends(e audit.Event) []string {
 		}
 		return []string{audit.AuditFailed, audit.CoverageChanged}
 	case audit.AgentStarted: // it tells anew of what still holds
-		return []string{audit.AuditFailed, audit.LogDegraded}
+		return []string{audit.AuditFailed, audit.LogDegraded, audit.LogDamaged}
 	}
 	return nil
 }
@@ -351,6 +351,8 @@ func alertName(kind string) string {
 		return "PortauditCoverage"
 	case audit.LogDegraded:
 		return "PortauditLogDegraded"
+	case audit.LogDamaged:
+		return "PortauditLogDamaged"
 	default:
 		return "Portaudit"
 	}

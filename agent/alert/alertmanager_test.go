@@ -109,6 +109,7 @@ func TestAlertmanagerLife(t *testing.T) {
 		{"an agent that starts tells anew of audits", []Message{event(0, audit.AuditFailed, nil), event(2, audit.AgentStarted, nil)}, []string{"PortauditAuditFailed high 0-2"}, 0},
 		{"a policy that was refused", []Message{event(0, audit.PolicyRejected, nil), event(2, audit.PolicyLoaded, nil)}, []string{"PortauditPolicyRejected high 0-2"}, 0},
 		{"a log that is degraded", []Message{event(0, audit.LogDegraded, nil)}, []string{"PortauditLogDegraded critical 0-…"}, 1},
+		{"a log that is not what was signed, until a start finds it good", []Message{event(0, audit.LogDamaged, nil)}, []string{"PortauditLogDamaged critical 0-…"}, 1},
 		{"and no more", []Message{event(0, audit.LogDegraded, nil), event(2, audit.LogRestored, nil)}, []string{"PortauditLogDegraded critical 0-2"}, 0},
 		{"what nothing ends, ends by itself", []Message{event(0, audit.ChangesLost, nil)}, []string{"PortauditChangesLost medium 0-60"}, 0},
 		{"a cross-check that failed", []Message{event(0, audit.CrossFailed, nil)}, []string{"PortauditCrossCheckFailed medium 0-60"}, 0},

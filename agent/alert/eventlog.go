@@ -26,6 +26,7 @@ func EventIDs() map[string]uint32 {
 		audit.AgentStarted: 400, audit.AgentStopped: 401,
 		audit.ListenerOpened: 500, audit.ListenerChanged: 501, audit.ListenerClosed: 502,
 		audit.LogSegment: 600, audit.LogCheckpoint: 601, audit.LogDegraded: 602, audit.LogRestored: 603, audit.LogPruned: 604,
+		audit.LogDamaged: 605,
 	}
 }
 

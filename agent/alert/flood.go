@@ -47,7 +47,11 @@ type pending struct {
 // exempt reports whether each event of a kind is delivered: those of the log's
 // own condition are few, and a checkpoint is a copy that has no other.
 func exempt(kind string) bool {
-	return kind == audit.LogCheckpoint || kind == audit.LogDegraded || kind == audit.LogRestored
+	switch kind {
+	case audit.LogCheckpoint, audit.LogDegraded, audit.LogRestored, audit.LogDamaged:
+		return true
+	}
+	return false
 }
 
 // key returns what alerts are counted by.

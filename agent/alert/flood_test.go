@@ -145,6 +145,7 @@ func TestPriority(t *testing.T) {
 		{audit.Event{Event: audit.FindingRaised, Severity: "low"}, Notice},
 		{audit.Event{Event: audit.FindingCleared, Severity: "critical"}, Notice},
 		{audit.Event{Event: audit.LogDegraded}, Critical},
+		{audit.Event{Event: audit.LogDamaged}, Critical},
 		{audit.Event{Event: audit.LogRestored}, Notice},
 		{audit.Event{Event: audit.AuditFailed}, Failure},
 		{audit.Event{Event: audit.CoverageChanged}, Warning},

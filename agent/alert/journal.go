@@ -44,6 +44,7 @@ func MessageIDs() map[string]string {
 		audit.LogCheckpoint:   "5993799ccd5f0ef45b957d33ffce69f4",
 		audit.LogDegraded:     "71eee2f8b0d13296653a6e8fee8db5ad",
 		audit.LogRestored:     "2e1da7174e85d0790a799eee58816e9d",
+		audit.LogDamaged:      "3ff1a9fd8d2247aebd3277adc2842951",
 		audit.LogPruned:       "e6b6f8b36da90575819fba3c3c06ae72",
 		Summarized:            "210d6c75cace3f813dcdf7f293dba643",
 	}

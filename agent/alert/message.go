@@ -149,7 +149,7 @@ func severityPriority(severity string) Priority {
 
 func kindPriority(kind string) Priority {
 	switch kind {
-	case audit.LogDegraded:
+	case audit.LogDegraded, audit.LogDamaged:
 		return Critical
 	case audit.AuditFailed, audit.PolicyRejected:
 		return Failure
@@ -193,7 +193,7 @@ func alerts(kind string) bool {
 	switch kind {
 	case audit.FindingRaised, audit.FindingCleared,
 		audit.PolicyRejected, audit.AuditFailed, audit.CrossFailed, audit.ChangesLost, audit.CoverageChanged,
-		audit.LogDegraded, audit.LogRestored, audit.LogCheckpoint:
+		audit.LogDegraded, audit.LogRestored, audit.LogDamaged, audit.LogCheckpoint:
 		return true
 	}
 	return false

@@ -137,7 +137,7 @@ func samples() []Message {
 		}
 		add(kind, func(e *audit.Event) { e.ID, e.Rule, e.Severity = "3de43f23a5559228", text, "high" }) // of the host
 	}
-	for _, kind := range []string{audit.PolicyRejected, audit.AuditFailed, audit.CrossFailed, audit.ChangesLost, audit.LogDegraded, audit.LogRestored} {
+	for _, kind := range []string{audit.PolicyRejected, audit.AuditFailed, audit.CrossFailed, audit.ChangesLost, audit.LogDegraded, audit.LogRestored, audit.LogDamaged} {
 		add(kind, func(e *audit.Event) { e.Errors = []string{text} })
 	}
 	add(audit.CoverageChanged, func(e *audit.Event) {

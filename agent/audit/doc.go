@@ -46,6 +46,7 @@
 //	finding.cleared   LISTENER, id, severity, why, fix
 //	audit.failed      errors
 //	log.degraded      errors
+//	log.damaged       errors
 //	log.restored      lost
 //	coverage.changed  coverage
 //	log.checkpoint    checkpoint

@@ -28,6 +28,7 @@ const (
 	LogCheckpoint = "log.checkpoint" // signs the log up to here
 	LogDegraded   = "log.degraded"   // it could not be written
 	LogRestored   = "log.restored"   // it can be written again
+	LogDamaged    = "log.damaged"    // it is not what was signed
 )
 
 // Kinds returns all kinds of event.
@@ -101,7 +102,8 @@ type Event struct {
 	// The coverage, for coverage.changed.
 	Coverage *Coverage `json:"coverage,omitempty"`
 
-	// Errors of policy.rejected, audit.failed, crosscheck.failed and log.degraded.
+	// Errors of policy.rejected, audit.failed, crosscheck.failed, log.degraded and
+	// log.damaged.
 	Errors []string `json:"errors,omitempty"`
 
 	// The files of the log that are removed, for log.pruned.

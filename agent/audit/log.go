@@ -80,6 +80,8 @@ type Log struct {
 
 	sealed  uint64 // the record that the last checkpoint of this Log ends with
 	extends bool   // whether the log is what was signed before this Log, and more
+	damaged error  // why it is not, once that was found
+	marked  bool   // whether Open found a checkpoint in the log, and more behind it
 
 	closed bool
 }

@@ -3,6 +3,7 @@ package audit
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"errors"
 	"fmt"
@@ -30,6 +31,7 @@ type survey struct {
 	// degraded: it says that the log could not be written, and not that it can be
 	// again.
 	degraded bool
+	signed   uint64 // its first checkpoint, 0 if there is none
 	tail     Recovery
 }
 
@@ -46,6 +48,8 @@ func (l *Log) open() error {
 	case err == nil:
 		l.found, l.kept = s.tail, s.head
 		l.first, l.born, l.size = s.first, s.born, s.size
+		// A crash may come between the first checkpoint of a log and its file.
+		l.marked = s.signed > 0 && (s.signed < s.head.Seq || s.first > 1)
 		l.file, err = l.mend(l.path, s)
 	}
 	if err != nil {
@@ -97,6 +101,7 @@ func (l *Log) follow(active survey) error {
 			}
 		}
 		l.kept, l.found.Seq = s.head, s.head.Seq
+		l.marked = s.signed > 0
 		if l.found.Dropped == 0 {
 			l.found = s.tail
 		}
@@ -191,6 +196,8 @@ func (s *survey) take(e Event) {
 		s.degraded = true
 	case LogRestored:
 		s.degraded = false
+	case LogCheckpoint:
+		s.signed = cmp.Or(s.signed, e.Seq)
 	}
 }
 

@@ -3,6 +3,7 @@ package audit
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -16,7 +17,8 @@ import (
 //
 // It signs no log that is not the one that was signed last, and more: whoever cut off
 // or changed a log while nobody wrote it would get a signature for it, and the one
-// that shows it would be gone.
+// that shows it would be gone. The first call that finds it so records it, as
+// log.damaged.
 //
 // It returns the events that became durable with this call, as Append does, and fails
 // as that does while the log cannot be written; no checkpoint waits for it then. If
@@ -54,11 +56,8 @@ func (e *unsignedError) Unwrap() error { return e.err }
 
 // seal signs what is kept, which is all of the log.
 func (l *Log) seal(signer note.Signer) error {
-	if !l.extends {
-		if err := extends(l.dir, l.kept.Seq); err != nil {
-			return &unsignedError{err}
-		}
-		l.extends = true
+	if err := l.compare(); err != nil {
+		return err
 	}
 	if err := l.enqueueSigned(signer); err != nil {
 		return err
@@ -89,6 +88,37 @@ func (l *Log) seal(signer note.Signer) error {
 	return nil
 }
 
+// compare makes sure, once, that the log is what was signed before, and more. That it
+// is not is recorded, once.
+func (l *Log) compare() error {
+	switch {
+	case l.extends:
+		return nil
+	case l.damaged != nil:
+		return &unsignedError{l.damaged}
+	}
+	damage, err := extends(l.dir, l.kept.Seq, l.marked)
+	switch {
+	case err != nil:
+		return &unsignedError{err}
+	case damage == nil:
+		l.extends = true
+		return nil
+	}
+	l.damaged = damage
+	e := Event{
+		Event: LogDamaged, Message: "the audit log is not what was signed, and is not signed any more: " + damage.Error(),
+		Errors: []string{damage.Error()},
+	}
+	if err := l.enqueue([]Event{l.stamp(e)}); err != nil {
+		return err
+	}
+	if err := l.write(true); err != nil {
+		return err // it waits with the rest
+	}
+	return &unsignedError{damage}
+}
+
 func (l *Log) enqueueSigned(signer note.Signer) error {
 	signed, err := l.signed(signer)
 	if err != nil {
@@ -109,38 +139,56 @@ func (l *Log) signed(signer note.Signer) ([]byte, error) {
 	return signTree(l.kept.tree, signer)
 }
 
-// extends says why the log in dir, which ends with the record last, is not the one
-// that the checkpoint beside it was made of, and more.
-func extends(dir string, last uint64) error {
-	text, err := readBounded(filepath.Join(dir, KeyName), maxKeyFile)
-	if err != nil {
-		return nil //nolint:nilerr // without keys there is nothing to go by
+// extends says in damage why the log in dir, which ends with the record last, is not
+// the one that the checkpoint beside it was made of, and more; marked tells that the
+// log holds a checkpoint behind which that one was written. err is why that cannot be
+// told at present. Only the file of the log in which the checkpoint ends is read: the
+// tree in its header stands for those before.
+func extends(dir string, last uint64, marked bool) (damage, err error) {
+	other := func(why string) error {
+		return fmt.Errorf("%s (portaudit log verify tells more): keep the directory as evidence by moving it, and a new log is started", why)
 	}
 	signed, err := readBounded(filepath.Join(dir, CheckpointName), maxNote)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && marked:
+		return other("the log was signed, and the file " + CheckpointName + ", which would show what, is missing"), nil
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil // nothing was signed yet
+	case err != nil:
+		return other(markBeside + " cannot be read: " + err.Error()), nil
+	}
+	text, err := readBounded(filepath.Join(dir, KeyName), maxKeyFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // who signs without OpenSigner has nothing to go by
+	}
 	if err != nil {
-		return nil //nolint:nilerr // nothing was signed yet, or what was is gone
+		return nil, err
 	}
 	keys, err := ParseKeys(text)
 	if err != nil {
-		return nil //nolint:nilerr // as above
+		return other("the public keys in " + KeyName + " were changed: " + err.Error()), nil
 	}
 	c, err := ParseCheckpoint(signed, keys)
-	if err != nil || c.Size == 0 {
-		return nil //nolint:nilerr // one that is not ours proves nothing
+	switch {
+	case errors.As(err, new(*UnknownKeyError)):
+		return other("the keys were replaced, or " + markBeside + " is of another log: " + err.Error()), nil
+	case err != nil:
+		return other(markBeside + " was changed: " + err.Error()), nil
 	}
-	other := fmt.Errorf("it is not the log of %d records that was signed last: records were changed or cut off (portaudit log verify tells more); "+
-		"it is not signed any more: keep the directory as evidence by moving it, and a new log is started", c.Size)
+	changed := fmt.Sprintf("it is not the log of %d records that was signed last: records were changed or cut off", c.Size)
 	if c.Size > last {
-		return other
+		return other(changed), nil
 	}
 	root, err := rootAt(dir, c.Size)
 	switch {
+	case errors.As(err, new(*DamageError)):
+		return other(changed + ": " + err.Error()), nil
 	case err != nil:
-		return fmt.Errorf("%w: %w", other, err)
+		return nil, err
 	case root != nil && *root != c.Root:
-		return other
+		return other(changed), nil
 	}
-	return nil
+	return nil, nil
 }
 
 // rootAt returns the root of the tree of the first size records, nil if retention has

@@ -1,6 +1,8 @@
 package audit
 
 import (
+	"bytes"
+	"crypto/rand"
 	"errors"
 	"os"
 	"path/filepath"
@@ -8,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/mod/sumdb/note"
 )
 
 // TestCheckpoint signs a log as it is written, rotated, compressed, pruned and opened
@@ -83,7 +87,16 @@ func TestCheckpointFile(t *testing.T) {
 	dir := t.TempDir()
 	signer, _ := newKey(t, "web1")
 	l := openLog(t, dir)
+	if _, err := l.Checkpoint(signer); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Append(Event{Event: AgentStarted}); err != nil {
+		t.Fatal(err)
+	}
 	path := filepath.Join(dir, CheckpointName)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.Mkdir(path, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +168,7 @@ func (l *Log) retryNow() {
 }
 
 // TestCheckpointOfAnother holds that a log that was cut off or changed while nobody
-// wrote it is written on, and not signed: what shows it stays.
+// wrote it is written on, tells of it once, and is not signed: what shows it stays.
 func TestCheckpointOfAnother(t *testing.T) {
 	for _, test := range []struct {
 		why, want string
@@ -168,7 +181,27 @@ func TestCheckpointOfAnother(t *testing.T) {
 		{"the active file was deleted", "not the log of 31 records that was signed last", func(m *maker) { m.unlink(logName) }},
 		{"a record was changed, and all behind it made anew", "not the log of 31 records that was signed last", func(m *maker) { remake(t, m, nil, changed(27)) }},
 		{"a record of another file was changed, and all made anew", "not the log of 31 records that was signed last", func(m *maker) { remake(t, m, nil, changed(3)) }},
-		{"the checkpoint was deleted, of which nothing is known then", "", func(m *maker) { m.unlink(CheckpointName) }},
+		{"the checkpoint was deleted", "the file audit.checkpoint, which would show what, is missing", func(m *maker) { m.unlink(CheckpointName) }},
+		{"the checkpoint was changed", "was changed: its signature is not by web1/portaudit", func(m *maker) {
+			alter(t, filepath.Join(m.dir, CheckpointName), func(b []byte) []byte { return bytes.Replace(b, []byte("\n31\n"), []byte("\n30\n"), 1) })
+		}},
+		{"the checkpoint cannot be read", "cannot be read", func(m *maker) {
+			m.unlink(CheckpointName)
+			if err := os.Mkdir(filepath.Join(m.dir, CheckpointName), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"the checkpoint is no longer one", "it is no signed note", func(m *maker) { alter(t, filepath.Join(m.dir, CheckpointName), func([]byte) []byte { return nil }) }},
+		{"the keys were replaced", "the keys were replaced, or the checkpoint in audit.checkpoint is of another log", func(m *maker) {
+			alter(t, filepath.Join(m.dir, KeyName), func([]byte) []byte {
+				_, public, err := note.GenerateKey(rand.Reader, "web1/portaudit")
+				if err != nil {
+					t.Fatal(err)
+				}
+				return []byte(public + "\n")
+			})
+		}},
+		{"the keys are none", "the public keys in audit.key were changed", func(m *maker) { alter(t, filepath.Join(m.dir, KeyName), func([]byte) []byte { return []byte("x\n") }) }},
 		{"retention has removed files", "", func(m *maker) { m.unlink(segment{first: 1, packed: true}.name()) }},
 	} {
 		t.Run(test.why, func(t *testing.T) {
@@ -180,25 +213,50 @@ func TestCheckpointOfAnother(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer l.Close()
+			var told []Event
 			for range 2 {
 				if _, err := l.Append(Event{Event: AgentStarted}); err != nil {
 					t.Fatal(err)
 				}
-				_, err = l.Checkpoint(m.signer)
+				var done []Event
+				done, err = l.Checkpoint(m.signer)
+				for _, e := range done {
+					if e.Event == LogDamaged {
+						told = append(told, e)
+					}
+				}
 			}
 			after, _ := os.ReadFile(filepath.Join(m.dir, CheckpointName))
 			if test.want == "" {
 				if err != nil || string(before) == string(after) {
 					t.Errorf("%v, and the checkpoint is\n%s", err, after)
 				}
+				if len(told) > 0 {
+					t.Errorf("the log says %+v", told)
+				}
 				return
+			}
+			if len(told) != 1 || told[0].Seq == 0 || len(told[0].Errors) != 1 || !strings.Contains(told[0].Errors[0], test.want) {
+				t.Errorf("the log says %+v, want one log.damaged with %q", told, test.want)
 			}
 			if err == nil || !strings.Contains(err.Error(), test.want) || errors.Is(err, ErrDegraded) || string(before) != string(after) {
 				t.Errorf("%v, want %q; the checkpoint is\n%s", err, test.want, after)
 			}
-			if d := damageOf(t, m.dir, VerifyOptions{}); d == nil {
+			if _, err := VerifyLog(m.dir, VerifyOptions{}); err == nil {
 				t.Error("verify finds nothing")
 			}
 		})
+	}
+}
+
+// alter changes a file beside the log.
+func alter(t *testing.T, path string, change func([]byte) []byte) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(path, change(b), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }

@@ -48,6 +48,7 @@ const (
 	informational = 1
 	medium        = 3
 	high          = 4
+	critical      = 5
 	other         = 99 // of an activity: what it is, its name says
 )
 
@@ -100,6 +101,8 @@ func ownWord(kind string) (word, bool) {
 		return word{ecsWord{"event", "file", "info", "success"}, ocsfWord{eventLogActivity, other, "Checkpoint", success, informational}}, true
 	case audit.LogDegraded:
 		return word{ecsWord{"event", "file", "info", "failure"}, ocsfWord{eventLogActivity, other, "Degrade", failure, high}}, true
+	case audit.LogDamaged:
+		return word{ecsWord{"alert", "file", "change", ""}, ocsfWord{eventLogActivity, other, "Damage", failure, critical}}, true
 	case audit.LogRestored:
 		return word{ecsWord{"event", "file", "info", "success"}, ocsfWord{eventLogActivity, other, "Restore", success, informational}}, true
 	}

@@ -254,7 +254,7 @@ func TestJSONOfTheLog(t *testing.T) {
 		seen[e.Event] = true
 	}
 	for _, kind := range kinds {
-		here := !slices.Contains([]string{audit.PolicyRejected, audit.ListenerChanged, audit.AuditFailed, audit.CrossFailed, audit.ChangesLost, audit.LogPruned, audit.LogDegraded, audit.LogRestored, audit.CoverageChanged}, kind)
+		here := !slices.Contains([]string{audit.PolicyRejected, audit.ListenerChanged, audit.AuditFailed, audit.CrossFailed, audit.ChangesLost, audit.LogPruned, audit.LogDegraded, audit.LogRestored, audit.LogDamaged, audit.CoverageChanged}, kind)
 		if here && !seen[kind] {
 			t.Errorf("no record of %s:\n%s", kind, b)
 		}
@@ -353,7 +353,7 @@ var kinds = []string{
 	audit.AgentStarted, audit.AgentStopped, audit.PolicyLoaded, audit.PolicyRejected,
 	audit.ListenerOpened, audit.ListenerChanged, audit.ListenerClosed,
 	audit.FindingRaised, audit.FindingCleared, audit.AuditFailed, audit.CrossFailed, audit.ChangesLost, audit.LogPruned,
-	audit.LogSegment, audit.LogCheckpoint, audit.LogDegraded, audit.LogRestored, audit.CoverageChanged,
+	audit.LogSegment, audit.LogCheckpoint, audit.LogDegraded, audit.LogRestored, audit.LogDamaged, audit.CoverageChanged,
 }
 
 // TestJSONOfEveryEvent holds the schema to what docs/json.md says of each kind
