@@ -134,6 +134,7 @@ func eventLines(m Message) []string {
 		add("Record", strconv.FormatUint(e.Seq, 10))
 		add("SHA-256", m.Hash)
 	}
+	add("Checkpoint", audit.Visible(e.Checkpoint)) // whole: one of ours has less than maxEventLine
 	add("Host", e.Host)
 	add("Time", e.Time.UTC().Format(time.RFC3339Nano))
 	return lines

@@ -105,23 +105,33 @@ func (j *Journal) encode(m Message) []byte {
 	appendField(&out, "PORTAUDIT_EVENT", e.Event)
 	appendField(&out, "PORTAUDIT_TIME", e.Time.UTC().Format(time.RFC3339Nano))
 	for _, f := range fieldsOf(m) {
-		appendField(&out, "PORTAUDIT_"+strings.ToUpper(f.name), f.value)
+		if name := "PORTAUDIT_" + strings.ToUpper(f.name); f.name == checkpointField {
+			appendLines(&out, name, f.value)
+		} else {
+			appendField(&out, name, f.value)
+		}
 	}
 	return out.Bytes()
 }
 
 // appendField writes a field, unless it is empty. What is visible has no newline,
-// which would begin another field; the form for one is there all the same.
+// which would begin another field.
 func appendField(out *bytes.Buffer, name, value string) {
 	if value == "" {
 		return
 	}
-	value = audit.Clip(audit.Visible(audit.Clip(value, maxJournal)), maxJournal)
-	if strings.ContainsRune(value, '\n') {
-		out.WriteString(name + "\n")
-		out.Write(binary.LittleEndian.AppendUint64(nil, uint64(len(value))))
-		out.WriteString(value + "\n")
-		return
+	out.WriteString(name + "=" + audit.Clip(audit.Visible(audit.Clip(value, maxJournal)), maxJournal) + "\n")
+}
+
+// appendLines writes a field that keeps its newlines, in the form for such: its length
+// is before it.
+func appendLines(out *bytes.Buffer, name, value string) {
+	lines := strings.Split(audit.Clip(value, maxJournal), "\n")
+	for i := range lines {
+		lines[i] = audit.Visible(lines[i])
 	}
-	out.WriteString(name + "=" + value + "\n")
+	value = strings.Join(lines, "\n")
+	out.WriteString(name + "\n")
+	out.Write(binary.LittleEndian.AppendUint64(nil, uint64(len(value))))
+	out.WriteString(value + "\n")
 }

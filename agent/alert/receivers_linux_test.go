@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -136,7 +137,8 @@ input(type="imtcp" address="127.0.0.1" port="PORT")`},
 			port := freePort(t)
 			conf := filepath.Join(dir, "rsyslog.conf")
 			text := "global(workDirectory=\"DIR\" maxMessageSize=\"64k\")\n" + rsyslogTemplate + tt.input +
-				"\naction(type=\"omfile\" file=\"DIR/out\" template=\"parsed\" asyncWriting=\"off\" flushOnTXEnd=\"on\")\n"
+				"\naction(type=\"omfile\" file=\"DIR/out\" template=\"parsed\" asyncWriting=\"off\" flushOnTXEnd=\"on\")\n" +
+				"action(type=\"omfile\" file=\"DIR/plain\" template=\"RSYSLOG_SyslogProtocol23Format\" asyncWriting=\"off\" flushOnTXEnd=\"on\")\n"
 			text = strings.NewReplacer("DIR", dir, "PORT", port).Replace(text)
 			if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
 				t.Fatal(err)
@@ -155,14 +157,23 @@ input(type="imtcp" address="127.0.0.1" port="PORT")`},
 			b := newBench(t)
 			stop := run(b.output(NewSyslog(o), Selection{All: true}))
 			putHostile(b)
+			b.sign()
 			half := b.log.Seq()
 			waitFor(t, func() bool { return len(readParsed(t, dir)) >= int(half)-1 })
 			stopReceiver() // and what comes while it is away
 			putHostile(b)
+			b.sign()
 			begin()
 			waitFor(t, func() bool { return len(readParsed(t, dir)) >= int(b.log.Seq())-1 })
 			stop()
 			compareParsed(t, b, readParsed(t, dir))
+			for _, name := range []string{"out", "plain"} {
+				kept, err := os.ReadFile(filepath.Join(dir, name))
+				if err != nil {
+					t.Fatal(err)
+				}
+				b.verify(name, kept)
+			}
 		})
 	}
 }
@@ -184,6 +195,52 @@ func putHostile(b *bench) {
 	}
 }
 
+// sign signs the log, and hands on what that records.
+func (b *bench) sign() {
+	b.t.Helper()
+	signer, err := audit.OpenSigner(b.state, b.dir, "alpha")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	acknowledged, err := b.log.Checkpoint(signer)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.feed.Put(acknowledged...)
+}
+
+// verify verifies the log by the last checkpoint in what a receiver kept, and a log
+// that ends before it.
+func (b *bench) verify(what string, kept []byte) {
+	b.t.Helper()
+	found, err := audit.FindCheckpoint(kept)
+	if err != nil {
+		b.t.Errorf("%s: %v", what, err)
+		return
+	}
+	v, err := audit.VerifyLog(b.dir, audit.VerifyOptions{Checkpoint: found})
+	if last := fmt.Sprintf("\n%d\n", b.log.Seq()-1); err != nil || v.Covered != v.Last || !strings.Contains(string(found), last) {
+		b.t.Errorf("%s: %+v, %v by\n%s", what, v, err, found)
+	}
+	raw, err := os.ReadFile(filepath.Join(b.dir, "audit.jsonl"))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	key, err := os.ReadFile(filepath.Join(b.dir, audit.KeyName))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	cut := b.t.TempDir()
+	for name, text := range map[string][]byte{"audit.jsonl": raw[:bytes.LastIndexByte(raw[:len(raw)/2], '\n')+1], audit.KeyName: key} {
+		if err := os.WriteFile(filepath.Join(cut, name), text, 0o600); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	if _, err := audit.VerifyLog(cut, audit.VerifyOptions{Checkpoint: found}); !errors.As(err, new(*audit.DamageError)) {
+		b.t.Errorf("%s: of a log that was cut off: %v", what, err)
+	}
+}
+
 // compareParsed holds what rsyslog parsed against the log.
 func compareParsed(t *testing.T, b *bench, all map[string]parsed) {
 	for r, err := range b.feed.records(1) {
@@ -200,7 +257,7 @@ func compareParsed(t *testing.T, b *bench, all map[string]parsed) {
 		params := (*sd)["portaudit@32473"]
 		want := map[string]string{}
 		for _, f := range fieldsOf(m) {
-			want[f.name] = f.value
+			want[f.name] = audit.Visible(f.value) // a checkpoint has newlines
 		}
 		if params["truncated"] != "" { // the 2 MB
 			if !strings.HasSuffix(params["command"], " bytes]") || !strings.HasSuffix(p.Msg, " bytes]") {
@@ -213,7 +270,7 @@ func compareParsed(t *testing.T, b *bench, all map[string]parsed) {
 		}
 		when := r.event.Time.Format("2006-01-02T15:04:05.000000Z07:00")
 		got := fmt.Sprint(p.Pri, p.Host, p.App, p.ProcID, p.MsgID, p.Time, strings.TrimPrefix(p.Msg, " "))
-		if got != fmt.Sprint("83", "alpha", "portaudit", "99", r.event.Event, when, m.Text()) {
+		if got != fmt.Sprint(10*8+int(m.Priority()), "alpha", "portaudit", "99", r.event.Event, when, m.Text()) {
 			t.Errorf("record %d became %q", r.event.Seq, got)
 		}
 	}
@@ -313,6 +370,7 @@ func TestJournald(t *testing.T) {
 		large.Errors = append(large.Errors, strings.Repeat("y", 4000))
 	}
 	b.put(large)
+	b.sign()
 	stop()
 	var entries []map[string]any
 	waitFor(t, func() bool {
@@ -342,8 +400,15 @@ func TestJournald(t *testing.T) {
 		i++
 	}
 	out, err := exec.Command("nsenter", "-t", pid, "-m", "journalctl", "-o", "cat", "MESSAGE_ID="+MessageIDs()[audit.FindingRaised]).Output()
-	if n := bytes.Count(out, []byte("\n")); err != nil || n != int(b.log.Seq())-1 {
+	if n := bytes.Count(out, []byte("\n")); err != nil || n != int(b.log.Seq())-2 {
 		t.Errorf("by MESSAGE_ID there are %d, %v", n, err)
+	}
+	for _, args := range [][]string{{"-o", "json"}, {"-o", "cat", "--output-fields=PORTAUDIT_CHECKPOINT"}} { // of docs/evidence.md
+		out, err := exec.Command("nsenter", append([]string{"-t", pid, "-m", "journalctl", "-n", "1", "MESSAGE_ID=" + MessageIDs()[audit.LogCheckpoint]}, args...)...).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.verify(args[1], out)
 	}
 }
 

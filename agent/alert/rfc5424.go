@@ -94,14 +94,20 @@ func printable(text string, most int) string {
 }
 
 // elements writes the structured data, RFC 5424, 6.3, in at most half of what a
-// message may have: a long text is cut, and what has no room is left out.
+// message may have: a long text is cut, and what has no room is left out. A checkpoint
+// is never cut: one of ours has less than 800 bytes, for which there is room in the
+// least message.
 func (s syslogEncoder) elements(out *bytes.Buffer, m Message) {
 	out.WriteString(" [" + syslogName + "@" + strconv.Itoa(s.enterprise))
 	most, cut, escaper := out.Len()+s.size/2, false, paramEscaper()
 	for _, p := range fieldsOf(m) {
-		value := audit.Visible(audit.Clip(p.value, s.size/16)) // first, for a long one
-		if len(p.value) > s.size/16 || len(value) > s.size/16 {
-			value, cut = audit.Clip(value, s.size/16), true
+		limit := s.size / 16
+		if p.name == checkpointField {
+			limit = s.size / 2
+		}
+		value := audit.Visible(audit.Clip(p.value, limit)) // first, for a long one
+		if len(p.value) > limit || len(value) > limit {
+			value, cut = audit.Clip(value, limit), true
 		}
 		param := " " + p.name + `="` + escaper.Replace(value) + `"`
 		if out.Len()+len(param) > most {
@@ -167,6 +173,10 @@ func clip(b []byte, size int) []byte {
 	return []byte(audit.Clip(string(b), size))
 }
 
+// checkpointField is the signed note of a checkpoint, which is of no use unless it is
+// whole: syslog has it on one line, the journal with its newlines.
+const checkpointField = "checkpoint"
+
 // field is one fact of a message, by the name that it has in syslog's structured
 // data and, as PORTAUDIT_NAME, in the journal.
 type field struct{ name, value string }
@@ -176,7 +186,7 @@ type field struct{ name, value string }
 func fieldsOf(m Message) []field {
 	e := m.Event
 	all := []field{
-		{"seq", count(e.Seq)}, {"hash", m.Hash}, {"prev", e.Prev}, {"boot", e.Boot},
+		{"seq", count(e.Seq)}, {checkpointField, e.Checkpoint}, {"hash", m.Hash}, {"prev", e.Prev}, {"boot", e.Boot},
 		{"rule", e.Rule}, {"severity", e.Severity}, {"finding", e.ID}, {"verdict", e.Verdict},
 		{"listener", e.Listener}, {"change", e.Change}, {"transport", e.Transport}, {"address", e.Address},
 		{"port", count(uint64(e.Port))}, {"interface", e.Interface}, {"namespace", e.Namespace}, {"scope", e.Scope}, {"reach", e.Reach},

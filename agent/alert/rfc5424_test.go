@@ -164,7 +164,7 @@ func FuzzSyslog(f *testing.F) {
 			s.format = func(m Message) ([]byte, error) { return json.Marshal(m.Event) }
 		}
 		m := full(text)
-		m.Event.Rule, m.Event.Host, m.Event.Event = rule, host, rule
+		m.Event.Rule, m.Event.Host, m.Event.Event, m.Event.Checkpoint = rule, host, rule, text
 		b := s.encode(m)
 		if len(b) > s.size {
 			t.Errorf("%d bytes, more than %d", len(b), s.size)

@@ -231,7 +231,8 @@ func TestCreateFileReplacesNothing(t *testing.T) {
 }
 
 // FuzzParseCheckpoint holds that no checkpoint is taken but in the one form in
-// which it was signed, and that errors show nothing raw.
+// which it was signed, that errors show nothing raw, and that no other is found in
+// what comes back from elsewhere than one that was there.
 func FuzzParseCheckpoint(f *testing.F) {
 	signer, keys := newKey(f, "web1")
 	trees, _ := forest(f, 7)
@@ -242,10 +243,25 @@ func FuzzParseCheckpoint(f *testing.F) {
 	f.Add(signed)
 	f.Add(signed[:len(signed)/2])
 	f.Add([]byte("\n\n— a b\n"))
+	for _, wrap := range wrappings(f) {
+		f.Add([]byte(wrap(string(signed))))
+	}
 	f.Add(signText(f, "web1/portaudit\n0\n\n", signer))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if c, err := parseTreeHead(string(data)); err == nil && !strings.HasPrefix(string(data), c.text()) {
 			t.Fatalf("%q was read as %+v", data, c)
+		}
+		found, err := FindCheckpoint(data)
+		switch {
+		case err != nil && (err.Error() != Visible(err.Error()) || len(err.Error()) > 1000):
+			t.Fatalf("the error is not harmless: %q", err)
+		case err == nil:
+			if again, err := FindCheckpoint(found); err != nil || !bytes.Equal(again, found) {
+				t.Fatalf("what was found is %q, and in that %q is found: %v", found, again, err)
+			}
+			if c, err := ParseCheckpoint(found, keys); err == nil && c.Size == 7 && c.Root != trees[7].root() {
+				t.Fatalf("a root that was never signed: %x", c.Root)
+			}
 		}
 		c, err := ParseCheckpoint(data, keys)
 		switch {

@@ -33,7 +33,9 @@ missing.
 
 Who may write to the log's directory can replace everything in it. So keep
 checkpoints and the public key on another host ("portaudit log checkpoint",
-"portaudit log key"), and give them here.
+"portaudit log key"), and give them here. --checkpoint takes the signed note,
+and what journald or a syslog server has kept of it: lines with the record
+log.checkpoint, of which the last counts.
 
 With --proof it needs no log: it checks a proof that "portaudit log prove"
 has made, and prints the record that is proven. Without --key it takes the
@@ -131,7 +133,13 @@ func verifyLog(c *cobra.Command, s settings, f verifyFlags) error {
 		}
 	}
 	if f.checkpoint != "" {
-		if o.Checkpoint, err = readGiven(c, f.checkpoint); err != nil {
+		text, err := readGiven(c, f.checkpoint)
+		if err == nil {
+			if o.Checkpoint, err = audit.FindCheckpoint(text); err != nil {
+				err = fmt.Errorf("checkpoint %s: %w", f.checkpoint, err)
+			}
+		}
+		if err != nil {
 			return failure(err)
 		}
 	}
@@ -173,7 +181,7 @@ func readKeys(given string) (audit.Keys, error) {
 }
 
 // maxGiven bounds a checkpoint or a proof: a record has up to 16 MiB.
-const maxGiven = 32 << 20
+const maxGiven = 32<<20 + 1
 
 // readGiven reads a file that the user names, - being standard input.
 func readGiven(c *cobra.Command, path string) ([]byte, error) {
