@@ -2,12 +2,14 @@ package audit
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"unicode/utf16"
 )
 
 const (
@@ -33,7 +35,7 @@ func FindCheckpoint(text []byte) ([]byte, error) {
 	if len(text) > maxFound {
 		return nil, fmt.Errorf("it holds no checkpoint: more than %d bytes", maxFound)
 	}
-	all := strings.TrimRight(strings.ReplaceAll(string(text), "\r\n", "\n"), " \t\n")
+	all := strings.TrimRight(strings.ReplaceAll(plainText(text), "\r\n", "\n"), "\n")
 	if strings.Contains(all, signedBy) {
 		return []byte(all + "\n"), nil
 	}
@@ -45,6 +47,24 @@ func FindCheckpoint(text []byte) ([]byte, error) {
 		all = all[:max(i, 0)]
 	}
 	return nil, errors.New("it holds no checkpoint: neither a signed note (c2sp.org/tlog-checkpoint) nor a message or record with one")
+}
+
+// plainText returns a text without the mark at its beginning, and one of UTF-16, which
+// the shell of Windows writes, as UTF-8.
+func plainText(text []byte) string {
+	little := bytes.HasPrefix(text, []byte("\xff\xfe"))
+	if !little && !bytes.HasPrefix(text, []byte("\xfe\xff")) {
+		return strings.TrimPrefix(string(text), "\ufeff")
+	}
+	units := make([]uint16, 0, len(text)/2)
+	for text = text[2:]; len(text) >= 2; text = text[2:] {
+		if little {
+			units = append(units, binary.LittleEndian.Uint16(text))
+		} else {
+			units = append(units, binary.BigEndian.Uint16(text))
+		}
+	}
+	return string(utf16.Decode(units))
 }
 
 // findNote looks for a note in a line, or in a text of a document.

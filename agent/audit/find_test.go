@@ -2,9 +2,11 @@ package audit
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"strings"
 	"testing"
+	"unicode/utf16"
 )
 
 // wrappings are the forms in which a note comes back, made of the note.
@@ -38,6 +40,9 @@ func wrappings(t testing.TB) map[string]func(note string) string {
 		"a message of RFC 5424":              message,
 		"the last of several messages":       func(n string) string { return message("old\n1\nx\n\n— old x\n") + "\n" + message(n) + "\nanother\n" },
 		"the text of the Event Log":          func(n string) string { return "log.checkpoint: x\r\nCheckpoint: " + escaped(n) + "\r\nHost: web1\r\n" },
+		"UTF-16, as PowerShell writes it":    func(n string) string { return utf16Text(binary.LittleEndian, "\ufeff"+n) },
+		"UTF-16, the other way round":        func(n string) string { return utf16Text(binary.BigEndian, "\ufeff"+n) },
+		"UTF-8 with a mark":                  func(n string) string { return "\ufeff" + n },
 		"a record":                           record,
 		"a record behind a head of syslog":   func(n string) string { return "Nov 29 12:00:00 web1 portaudit[99]: " + record(n) },
 		"a document of ECS":                  func(n string) string { return `{"event":{"kind":"event"},"portaudit":` + record(n) + `}` },
@@ -47,6 +52,14 @@ func wrappings(t testing.TB) map[string]func(note string) string {
 		"a record that a log server wrapped": func(n string) string { return quoted(map[string]any{"host": "web1", "msg": record(n)}) },
 		"structured data in JSON":            func(n string) string { return quoted(map[string]any{"SD": message(n)}) },
 	}
+}
+
+func utf16Text(order binary.AppendByteOrder, text string) string {
+	var b []byte
+	for _, u := range utf16.Encode([]rune(text)) {
+		b = order.AppendUint16(b, u)
+	}
+	return string(b)
 }
 
 func numbers(text string) (list []int) {

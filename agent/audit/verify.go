@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 )
 
 // VerifyOptions says what a log is verified by. The zero value takes what lies
@@ -46,14 +47,30 @@ type Verified struct {
 // longer whole; any other says why it could not be checked. What was found up to
 // there is returned with it.
 func VerifyLog(dir string, o VerifyOptions) (Verified, error) {
-	// Retention may remove files while they are read; then it begins anew.
+	// Retention may remove files while they are read; then it begins anew. So it does
+	// while the daemon is between the first checkpoint of a log and its file.
 	for again := 0; ; again++ {
 		found, err := verifyOnce(dir, o)
-		if again == 3 || !errors.Is(err, errTidied) {
+		if again == 3 || !errors.Is(err, errTidied) && !(errors.Is(err, errUnsealed) && sealedSoon(dir)) {
 			return found, err
 		}
 	}
 }
+
+// sealedSoon reports whether the file of the first checkpoint is there, within the
+// moment that it takes to write it.
+func sealedSoon(dir string) bool {
+	for range 20 {
+		if _, err := os.Stat(filepath.Join(dir, CheckpointName)); err == nil {
+			return true
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return false
+}
+
+// errUnsealed says that the log holds a checkpoint, and that there is no file of it.
+var errUnsealed = fmt.Errorf("whether it and others behind it were cut off cannot be told: the file %s, which would show it, is missing", CheckpointName)
 
 // errTidied says that a file is gone that was there a moment ago.
 var errTidied = errors.New("its files are being removed while they are read")

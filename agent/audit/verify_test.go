@@ -287,3 +287,33 @@ func (d *DamageError) span() string {
 		return strconv.FormatUint(d.Seq, 10)
 	}
 }
+
+// TestVerifyAmidFirstCheckpoint holds that a log is not called damaged that is between
+// its first checkpoint and the file of that.
+func TestVerifyAmidFirstCheckpoint(t *testing.T) {
+	dir := t.TempDir()
+	signer, err := OpenSigner(t.TempDir(), dir, "web1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := openLog(t, dir)
+	if _, err := l.Checkpoint(signer); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, CheckpointName)
+	if err := os.Rename(path, path+".later"); err != nil {
+		t.Fatal(err)
+	}
+	if d := damageOf(t, dir, VerifyOptions{}); d == nil || !errors.Is(d, errUnsealed) {
+		t.Errorf("where it stays away: %v", d)
+	}
+	timer := time.AfterFunc(200*time.Millisecond, func() {
+		if err := os.Rename(path+".later", path); err != nil {
+			t.Error(err)
+		}
+	})
+	defer timer.Stop()
+	if got, err := VerifyLog(dir, VerifyOptions{}); err != nil || got.Covered != got.Last {
+		t.Errorf("where it comes a moment later: %+v, %v", got, err)
+	}
+}

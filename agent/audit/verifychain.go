@@ -284,7 +284,7 @@ func (v *verifier) end() error {
 	case v.first > 1 && v.removed+1 < v.first:
 		return &DamageError{Seq: v.removed + 1, Last: v.first - 1, Err: errors.New("missing, and no record tells that they were old enough to be removed")}
 	case v.signed > 0 && len(v.marks) == 0:
-		return &DamageError{Seq: v.seq + 1, Last: v.seq + 1, Err: fmt.Errorf("whether it and others behind it were cut off cannot be told: the file %s, which would show it, is missing", CheckpointName)}
+		return &DamageError{Seq: v.seq + 1, Last: v.seq + 1, Err: errUnsealed}
 	case len(v.older) > 0:
 		m := v.older[0]
 		return fmt.Errorf("%s is of %d records, and what is left of the log begins with record %d: use a later one", m.what, m.Size, v.first)
