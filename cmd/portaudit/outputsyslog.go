@@ -136,9 +136,9 @@ func (f tlsFiles) config() (*tls.Config, error) {
 }
 
 // formatNames are what the text of a message can be.
-func formatNames() []string { return []string{"text", "json"} }
+func formatNames() []string { return []string{"text", "json", "ecs", "ocsf"} }
 
 // formats are those that are documents.
 func formats() map[string]func(alert.Message) ([]byte, error) {
-	return map[string]func(alert.Message) ([]byte, error){"json": alert.Document}
+	return map[string]func(alert.Message) ([]byte, error){"json": alert.Document, "ecs": alert.ECS, "ocsf": alert.OCSF}
 }

@@ -26,6 +26,8 @@ type webhookKeys struct {
 // Formats of a webhook.
 const (
 	formatJSON         = "json"
+	formatECS          = "ecs"
+	formatOCSF         = "ocsf"
 	formatSlack        = "slack"
 	formatAlertmanager = "alertmanager"
 	formatTemplate     = "template"
@@ -36,7 +38,7 @@ func webhookOutput(m *mapping) func() (alert.Sender, error) {
 	var k webhookKeys
 	var url *yaml.Node
 	k.url, url = m.text("url")
-	k.format = m.word("format", formatJSON, formatSlack, formatAlertmanager, formatTemplate)
+	k.format = m.word("format", formatJSON, formatECS, formatOCSF, formatSlack, formatAlertmanager, formatTemplate)
 	k.insecure = m.yes("insecure")
 	k.timeout = m.duration("timeout", time.Second, 30*time.Second)
 	k.urlFile, _ = m.text("url_file")
@@ -118,6 +120,10 @@ func (k webhookKeys) open() (alert.Sender, error) {
 // body returns what makes the bodies.
 func (k webhookKeys) body() (alert.Format, error) {
 	switch k.format {
+	case formatECS:
+		return alert.ECS, nil
+	case formatOCSF:
+		return alert.OCSF, nil
 	case formatSlack:
 		return alert.Slack, nil
 	case formatTemplate:
