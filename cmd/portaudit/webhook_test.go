@@ -26,7 +26,7 @@ func TestWebhookKeys(t *testing.T) {
 		{"nowhere", "format: slack", "c.yaml:2:5: a webhook wants either url, or url_file"},
 		{"to two", "url: https://h.example/, url_file: /u", "either url, or url_file"},
 		{"without TLS", "url: http://h.example/secret", "c.yaml:2:26: url: http:// lets everybody on the way to h.example"},
-		{"a format that nobody knows", "url: https://h/, format: xml", "format wants one of json, slack, alertmanager, template, not \"xml\""},
+		{"a format that nobody knows", "url: https://h/, format: xml", "format wants one of json, ecs, ocsf, slack, alertmanager, template, not \"xml\""},
 		{"a template without a format", "url: https://h/, template: /t", "goes with \"format: template\""},
 		{"a format without a template", "url: https://h/, format: template", "goes with \"format: template\""},
 		{"two ways to say who this is", "url: https://h/, bearer_token_file: /t, basic_auth_file: /b", "exclude each other"},
