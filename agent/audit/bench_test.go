@@ -97,3 +97,28 @@ func BenchmarkVerifyLog(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkSurvey is what a start reads of an active segment that is as large as one
+// gets, in bytes per second.
+func BenchmarkSurvey(b *testing.B) {
+	l := openLog(b, b.TempDir())
+	for range 8 {
+		if _, err := l.Append(slices.Repeat([]Event{nginx()}, 10_000)...); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := l.Close(); err != nil {
+		b.Fatal(err)
+	}
+	raw, err := os.ReadFile(l.path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(int64(len(raw)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if s, err := surveyOf(bytes.NewReader(raw)); err != nil || s.tail.Dropped != 0 {
+			b.Fatal(s, err)
+		}
+	}
+}

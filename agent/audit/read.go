@@ -59,7 +59,11 @@ func newReader(r io.Reader) *reader {
 // next returns the next record, io.EOF behind the last, a *DamageError, or
 // what the source of the log failed with.
 func (r *reader) next() (Event, error) {
-	line, err := r.lines.next()
+	return r.judge(r.lines.next())
+}
+
+// judge is next of a line that was read, or of why it could not be.
+func (r *reader) judge(line []byte, err error) (Event, error) {
 	if err != nil && err != errTorn && err != errLong {
 		return Event{}, err
 	}

@@ -221,3 +221,28 @@ func TestSurveyStopsAtReadError(t *testing.T) {
 		}
 	}
 }
+
+// TestSurveyDecodesTheLast holds that a last record of which only the prefix is whole is
+// a torn tail, and that one before records is damage: nothing is cut off.
+func TestSurveyDecodesTheLast(t *testing.T) {
+	dir := writeLog(t, 5)
+	raw, err := os.ReadFile(filepath.Join(dir, logName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	spoiled := func(n int) []byte {
+		lines := bytes.SplitAfter(bytes.Clone(raw), []byte("\n"))
+		line := lines[n-1]
+		line[len(line)-2] = 0 // its last brace: the prefix is as it was
+		return bytes.Join(lines, nil)
+	}
+	n := bytes.Count(raw, []byte("\n"))
+	s, err := surveyOf(bytes.NewReader(spoiled(n)))
+	if err != nil || s.head.Seq != uint64(n-1) || s.tail.Dropped == 0 {
+		t.Errorf("the last: %+v, %v", s, err)
+	}
+	var d *DamageError
+	if s, err = surveyOf(bytes.NewReader(spoiled(n - 1))); !errors.As(err, &d) || d.Seq != uint64(n-1) {
+		t.Errorf("the last but one: %+v, %v", s, err)
+	}
+}
