@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 )
 
 // WriteFile replaces the file at path by one with data and perm (exactly, not
@@ -42,6 +43,17 @@ func WriteFileBy(path string, perm fs.FileMode, write func(io.Writer) error) err
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil
+}
+
+// temporaryOf returns the name of the file that a temporary file of WriteFileBy was
+// to become, "" if it is none.
+func temporaryOf(name string) string {
+	name, hidden := strings.CutPrefix(name, ".")
+	name, temporary := strings.CutSuffix(name, ".tmp")
+	if !hidden || !temporary {
+		return ""
+	}
+	return strings.TrimSuffix(name, filepath.Ext(name))
 }
 
 // fill lets write fill f, brings it to disk and closes it.

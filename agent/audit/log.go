@@ -112,6 +112,7 @@ func openOn(d disk, dir string, o Options) (*Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("audit log %s: %w", path, err)
 	}
+	sweepSigned(dir)
 	l := &Log{dir: dir, path: path, options: o, disk: d, lock: lock}
 	if err := l.open(); err != nil {
 		return nil, fmt.Errorf("audit log %s: %w", path, errors.Join(err, lock.Unlock()))

@@ -139,6 +139,19 @@ func (l *Log) signed(signer note.Signer) ([]byte, error) {
 	return signTree(l.kept.tree, signer)
 }
 
+// sweepSigned removes what a program that was killed left of the files that only the
+// one that holds the log writes. What cannot be removed is in nobody's way, and is
+// tried again at the next start.
+func sweepSigned(dir string) {
+	entries, _ := os.ReadDir(dir) // none if it cannot be read, of which open tells
+	for _, e := range entries {
+		switch temporaryOf(e.Name()) {
+		case CheckpointName, KeyName:
+			_ = os.Remove(filepath.Join(dir, e.Name()))
+		}
+	}
+}
+
 // extends says in damage why the log in dir, which ends with the record last, is not
 // the one that the checkpoint beside it was made of, and more; marked tells that the
 // log holds a checkpoint behind which that one was written. err is why that cannot be

@@ -260,3 +260,52 @@ func alter(t *testing.T, path string, change func([]byte) []byte) {
 		t.Fatal(err)
 	}
 }
+
+// TestOpenSweeps holds that Open removes what a writer of a checkpoint or of the
+// public key left when it was killed, and nothing else.
+func TestOpenSweeps(t *testing.T) {
+	tests := []struct {
+		reason, name string
+		stays        bool
+	}{
+		{"a checkpoint that was not finished", ".audit.checkpoint.2792878266.tmp", false},
+		{"a public key that was not finished", ".audit.key.1.tmp", false},
+		{"the checkpoint", CheckpointName, true},
+		{"it may be just compressed", ".audit-00000000000000000001.jsonl.gz.12.tmp", true},
+		{"another program's", ".state.json.12.tmp", true},
+		{"it is not hidden", "audit.checkpoint.12.tmp", true},
+		{"it is no temporary one", ".audit.checkpoint.12", true},
+		{"it has no number", ".audit.checkpoint.tmp", true},
+	}
+	dir := t.TempDir()
+	put := func() {
+		t.Helper()
+		for _, tt := range tests {
+			if err := os.WriteFile(filepath.Join(dir, tt.name), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	put()
+	l, err := Open(dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range tests {
+		if _, err := os.Stat(filepath.Join(dir, tt.name)); (err == nil) != tt.stays {
+			t.Errorf("%s: %s stays: %v, want %v", tt.reason, tt.name, err == nil, tt.stays)
+		}
+	}
+	put() // now they are those of the Log that is open
+	if _, err := Open(dir, Options{}); !errors.Is(err, ErrLocked) {
+		t.Fatalf("got %v", err)
+	}
+	for _, tt := range tests {
+		if _, err := os.Stat(filepath.Join(dir, tt.name)); err != nil {
+			t.Errorf("of a log that is open: %v", err)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 )
 
@@ -24,7 +23,8 @@ type Retention struct {
 //
 // What is to be removed is handed to record first, as a record of the log: files
 // are removed when that has returned nil, which says that it is on disk. After a
-// crash between the two, both happen again.
+// crash between the two, both happen again. A log that is signed is signed there too
+// (Log.Checkpoint): a checkpoint of nothing that is left can be held against nothing.
 //
 // An error does not keep it from doing the rest: where a full disk leaves no room
 // to compress in, removing makes some. A segment that cannot be read as it was
@@ -50,10 +50,7 @@ func Tidy(ctx context.Context, dir string, keep Retention, record func(Event) er
 func sweep(dir string) error {
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
-		// As WriteFileBy names it, of a compressed segment and nothing else.
-		name, temporary := strings.CutSuffix(strings.TrimPrefix(e.Name(), "."), ".tmp")
-		target := strings.TrimSuffix(name, filepath.Ext(name))
-		if s, ok := parseSegment(target); ok && s.packed && temporary && strings.HasPrefix(e.Name(), ".") {
+		if s, ok := parseSegment(temporaryOf(e.Name())); ok && s.packed { // and nothing else
 			err = errors.Join(err, os.Remove(filepath.Join(dir, e.Name())))
 		}
 	}
