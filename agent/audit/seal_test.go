@@ -261,6 +261,55 @@ func alter(t *testing.T, path string, change func([]byte) []byte) {
 	}
 }
 
+// TestCheckpointUnreadable holds that a log that cannot be read when it is signed for
+// the first time is not called a changed one, and is signed when it can be read.
+func TestCheckpointUnreadable(t *testing.T) {
+	dir, state := t.TempDir(), t.TempDir()
+	signer, err := OpenSigner(state, dir, "web1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := Open(dir, Options{MaxSize: 4 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 9 {
+		if _, err := l.Append(Event{Event: FindingRaised, Message: strings.Repeat("m", 300)}); err != nil {
+			t.Fatal(err)
+		}
+		if i == 1 {
+			if _, err := l.Checkpoint(signer); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if l, err = Open(dir, Options{MaxSize: 4 << 10}); err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	signed := filepath.Join(dir, segment{first: 1}.name())
+	aside := filepath.Join(t.TempDir(), "aside")
+	if err := os.Rename(signed, aside); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(signed, 0o700); err != nil { // it can be opened, and not read
+		t.Fatal(err)
+	}
+	_, err = l.Checkpoint(signer)
+	if err == nil || strings.Contains(err.Error(), "changed or cut off") {
+		t.Fatalf("got %v", err)
+	}
+	if err := errors.Join(os.Remove(signed), os.Rename(aside, signed)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Checkpoint(signer); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestOpenSweeps holds that Open removes what a writer of a checkpoint or of the
 // public key left when it was killed, and nothing else.
 func TestOpenSweeps(t *testing.T) {
