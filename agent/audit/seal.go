@@ -13,7 +13,7 @@ import (
 // Checkpoint signs the log as it is. It writes a record that holds the signed note of
 // the tree of all records before it, and then, to CheckpointName, a note of the tree
 // with that record. Where nothing was recorded since the last checkpoint of this Log,
-// it does nothing.
+// it does nothing. The first time that file comes before the record.
 //
 // It signs no log that is not the one that was signed last, and more: whoever cut off
 // or changed a log while nobody wrote it would get a signature for it, and the one
@@ -56,7 +56,7 @@ func (e *unsignedError) Unwrap() error { return e.err }
 
 // seal signs what is kept, which is all of the log.
 func (l *Log) seal(signer note.Signer) error {
-	if err := l.compare(); err != nil {
+	if err := l.compare(signer); err != nil {
 		return err
 	}
 	if err := l.enqueueSigned(signer); err != nil {
@@ -88,9 +88,9 @@ func (l *Log) seal(signer note.Signer) error {
 	return nil
 }
 
-// compare makes sure, once, that the log is what was signed before, and more. That it
-// is not is recorded, once.
-func (l *Log) compare() error {
+// compare makes sure, once, that the log is what was signed before, and more, and that
+// there is something to compare it with. That it is not is recorded, once.
+func (l *Log) compare(signer note.Signer) error {
 	switch {
 	case l.extends:
 		return nil
@@ -102,6 +102,9 @@ func (l *Log) compare() error {
 	case err != nil:
 		return &unsignedError{err}
 	case damage == nil:
+		if err := l.firstSigned(signer); err != nil {
+			return &unsignedError{err}
+		}
 		l.extends = true
 		return nil
 	}
@@ -117,6 +120,21 @@ func (l *Log) compare() error {
 		return err // it waits with the rest
 	}
 	return &unsignedError{damage}
+}
+
+// firstSigned writes the file of the last checkpoint where there is none yet, of what
+// is kept: a record of a checkpoint in a log without that file, as a crash between
+// the two would leave it, looks like one of which records were cut off.
+func (l *Log) firstSigned(signer note.Signer) error {
+	path := filepath.Join(l.dir, CheckpointName)
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	signed, err := l.signed(signer)
+	if err != nil {
+		return err
+	}
+	return WriteFile(path, signed, 0o600)
 }
 
 func (l *Log) enqueueSigned(signer note.Signer) error {

@@ -358,3 +358,41 @@ func TestOpenSweeps(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestFirstCheckpointKilled holds that a log verifies that was left between the first
+// record of a checkpoint and its file: the file is there before.
+func TestFirstCheckpointKilled(t *testing.T) {
+	dir := t.TempDir()
+	signer, err := OpenSigner(t.TempDir(), dir, "web1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := realDisk()
+	var beside []byte
+	write := d.write
+	d.write = func(f *os.File, line []byte) (int, error) {
+		if bytes.Contains(line, []byte(LogCheckpoint)) {
+			beside, _ = os.ReadFile(filepath.Join(dir, CheckpointName)) // judged below
+		}
+		return write(f, line)
+	}
+	l, err := openOn(d, dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Append(Event{Event: FindingRaised}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Checkpoint(signer); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, CheckpointName), beside, 0o600); err != nil { // as a kill would leave it
+		t.Fatal(err)
+	}
+	if v, err := VerifyLog(dir, VerifyOptions{}); err != nil || v.Signed != 1 {
+		t.Errorf("%+v, %v", v, err)
+	}
+}
