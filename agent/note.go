@@ -22,6 +22,11 @@ func (l *loop) note(n Note) error {
 		return nil
 	}
 	err := l.record([]audit.Event{n.Event})
+	if err == nil && n.Event.Event == audit.LogPruned {
+		// The last checkpoint has to be of records that stay: one from before what is
+		// left can be held against nothing.
+		err = l.sign()
+	}
 	answer := err
 	if answer == nil && l.degraded {
 		answer = fmt.Errorf("%w: it is recorded later", audit.ErrDegraded)

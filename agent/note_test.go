@@ -2,6 +2,7 @@ package agent
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -42,6 +43,40 @@ func TestNote(t *testing.T) {
 		}
 		if n != 1 {
 			t.Errorf("there are %d such records", n)
+		}
+	})
+}
+
+// TestPrunedIsSigned holds that the log is signed before files of it are removed: what
+// was signed before may be of nothing that is left.
+func TestPrunedIsSigned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir, h := t.TempDir(), &host{}
+		var alerts []audit.Event
+		var covered audit.Verified
+		answer := errors.New("there was none")
+		runFor(t, dir, h, mustPolicy(t, allowAll), 5*time.Second, func(o *Options) {
+			signing(t, dir, 1000, time.Hour, &alerts)(o)
+			notes := make(chan Note)
+			o.Notes = notes
+			go func() { // it ends with the answer
+				time.Sleep(2 * time.Second)
+				done := make(chan error, 1)
+				notes <- Note{Event: audit.Event{Event: audit.LogPruned, Message: "m", Removed: []string{"f"}}, Done: done}
+				answer = <-done
+				var err error
+				covered, err = audit.VerifyLog(o.LogDir, audit.VerifyOptions{})
+				answer = errors.Join(answer, err)
+			}()
+		})
+		synctest.Wait()
+		if answer != nil || covered.Covered == 0 || covered.Covered != covered.Last {
+			t.Errorf("%v, %+v", answer, covered)
+		}
+		kinds := logged(t, dir)
+		i := slices.Index(kinds, audit.LogPruned)
+		if i < 0 || kinds[i+1] != audit.LogCheckpoint {
+			t.Errorf("the log has %v", kinds)
 		}
 	})
 }
