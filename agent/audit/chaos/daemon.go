@@ -29,6 +29,10 @@ rules:
 // chaosAddress is a loopback address that nothing else on this host uses.
 const chaosAddress = "127.77.0.1"
 
+// patience is how long something is waited for that comes at once, but for the
+// summary of a flood, which takes a minute: the machine may be slow.
+const patience = 5 * time.Minute
+
 // buildPortaudit builds portaudit, unless there is one to use.
 func (l *lab) buildPortaudit(ctx context.Context) error {
 	if l.portaudit != "" {
@@ -75,7 +79,7 @@ func (l *lab) daemon(ctx context.Context, dir, log, config string, flags ...stri
 		d.wait = d.cmd.Wait()
 		close(d.ended)
 	}()
-	err := d.await(ctx, 30*time.Second, "its first audit", func() bool {
+	err := d.await(ctx, patience, "its first audit", func() bool {
 		_, err := os.Stat(filepath.Join(state, "state.json"))
 		return err == nil
 	})
@@ -115,7 +119,7 @@ func (d *daemon) awaitEnd(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		return fmt.Errorf("portaudit goes on; it said: %s", last(d.said.String()))
 	}
 }
@@ -126,8 +130,8 @@ func (d *daemon) stop(failed bool) error {
 	_ = d.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
 	select {
 	case <-d.ended:
-	case <-time.After(20 * time.Second):
-		err := fmt.Errorf("portaudit did not stop in 20 s; it said: %s", last(d.said.String()))
+	case <-time.After(patience):
+		err := fmt.Errorf("portaudit did not stop in %v; it said: %s", patience, last(d.said.String()))
 		return errors.Join(err, kill(d.cmd))
 	}
 	if (d.wait != nil) != failed {

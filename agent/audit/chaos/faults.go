@@ -19,6 +19,9 @@ import (
 // faultyCalls are the system calls that a log is written with.
 var faultyCalls = []string{"write", "fsync", "renameat", "openat", "ftruncate", "unlinkat", "fallocate", "pwrite64", "mkdirat"}
 
+// shortWrites names, among these, a write of a part of a record.
+const shortWrites = "short"
+
 // fault is what befalls one system call.
 type fault struct {
 	name   string
@@ -69,6 +72,9 @@ func (f *faulting) all(ctx context.Context) error {
 		return err
 	}
 	for _, call := range faultyCalls {
+		if f.call != "" && f.call != call {
+			continue
+		}
 		for _, fault := range faults {
 			if fault.calls != nil && !slices.Contains(fault.calls, call) {
 				continue
@@ -77,6 +83,9 @@ func (f *faulting) all(ctx context.Context) error {
 				return fmt.Errorf("%s, %s: %w", call, fault.name, err)
 			}
 		}
+	}
+	if f.call != "" && f.call != shortWrites {
+		return nil
 	}
 	return f.short(ctx)
 }
@@ -143,7 +152,7 @@ func (f *faulting) trial(ctx context.Context, fl *fault, under []string, flags .
 	if err := os.RemoveAll(f.disk.log); err != nil {
 		return err
 	}
-	w, err := f.start(1, f.disk.log, under, append([]string{"-steady", "-stay", "-segment", "8192", "-tidy-every", "100"}, flags...)...)
+	w, err := f.start(1, f.disk.log, under, append([]string{"-steady", "-stay", "-segment", "8192", "-tidy-every", "100", "-keys", f.disk.keys}, flags...)...)
 	if err != nil {
 		return err
 	}
@@ -168,7 +177,7 @@ func (f *faulting) trial(ctx context.Context, fl *fault, under []string, flags .
 			return err
 		}
 	}
-	j := newJudge(f.disk.log)
+	j := newJudge(f.disk.log, f.disk.keys, 0)
 	j.hear(1, p)
 	if err := errors.Join(j.recover(), j.check(true)); err != nil {
 		return err

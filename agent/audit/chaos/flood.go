@@ -69,7 +69,7 @@ func through(ctx context.Context, all []*flooded) (err error) {
 	}
 	say("flood: %d listeners opened in %.1f s", len(ls), time.Since(start).Seconds())
 	for _, f := range all {
-		err := f.await(ctx, 2*time.Minute, "the last listener in the log", func() bool {
+		err := f.await(ctx, patience, "the last listener in the log", func() bool {
 			return f.daemon.logged().raised >= floodListeners
 		})
 		if err != nil {
@@ -78,9 +78,8 @@ func through(ctx context.Context, all []*flooded) (err error) {
 		f.logged = time.Since(start)
 	}
 	for _, f := range all {
-		err := f.await(ctx, 3*time.Minute, "a summary of the last of them", func() bool {
-			_, summed := f.summaries()
-			return f.alerts()+summed >= floodListeners
+		err := f.await(ctx, patience, "a summary of the last of them", func() bool {
+			return f.daemon.told() >= floodListeners
 		})
 		if err != nil {
 			return err
@@ -113,6 +112,8 @@ func (f *flooded) judge() error {
 	switch {
 	case c.err != nil:
 		return c.err
+	case f.verified() != nil:
+		return f.verified()
 	case c.opened != floodListeners || c.raised != floodListeners:
 		return errors.New("not each listener is in the log once")
 	case alerts > floodAlerts || count > 1+int(f.told/time.Minute):

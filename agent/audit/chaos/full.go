@@ -20,13 +20,14 @@ type filling struct {
 	size      string // of the tmpfs
 	listeners int    // that are opened while it is full
 	lossy     bool   // whether these are more than it can keep in memory
+	outputs   string // of the configuration; empty: the usual one, with its flood control
 }
 
 var fillings = []filling{
-	{"suspend", "1m", 100, false},
-	{"alert", "1m", 100, false},
-	{"alert", "16m", 3000, true},
-	{"exit", "1m", 100, false},
+	{policy: "suspend", size: "1m", listeners: 100},
+	{policy: "alert", size: "1m", listeners: 100, outputs: "outputs: [{type: stderr, records: all}]\n"},
+	{policy: "alert", size: "16m", listeners: 3000, lossy: true},
+	{policy: "exit", size: "1m", listeners: 100},
 }
 
 // full fills the disk of the log of a portaudit that has much to tell, and gives it
@@ -57,7 +58,7 @@ func (l *lab) fill(ctx context.Context, f filling) (err error) {
 	}
 	defer func() { err = errors.Join(err, command(context.Background(), "umount", disk)) }()
 	start := func() (*daemon, error) {
-		return l.daemon(ctx, dir, filepath.Join(disk, "log"), "log:\n  disk_full: "+f.policy+"\n", "--realtime", "off")
+		return l.daemon(ctx, dir, filepath.Join(disk, "log"), "log:\n  disk_full: "+f.policy+"\n"+f.outputs, "--realtime", "off")
 	}
 	d, err := start()
 	if err != nil {
@@ -77,7 +78,7 @@ func (l *lab) fill(ctx context.Context, f filling) (err error) {
 			return err
 		}
 		all := func() bool { return d.logged().raised == len(ls) }
-		err = d.await(ctx, time.Minute, "all listeners in the log of the next one", all)
+		err = d.await(ctx, patience, "all listeners in the log of the next one", all)
 		if err = errors.Join(err, d.stop(false)); err != nil {
 			return err
 		}
@@ -95,7 +96,7 @@ func (f filling) through(ctx context.Context, d *daemon, filler string) (all lis
 	if err := more(20); err != nil {
 		return all, err
 	}
-	if err := d.await(ctx, time.Minute, "findings in the log", func() bool { return d.logged().raised >= 20 }); err != nil {
+	if err := d.await(ctx, patience, "findings in the log", func() bool { return d.logged().raised >= 20 }); err != nil {
 		return all, err
 	}
 	if err := fillUp(filler); err != nil {
@@ -107,13 +108,12 @@ func (f filling) through(ctx context.Context, d *daemon, filler string) (all lis
 	if f.policy == "exit" {
 		return all, d.awaitEnd(ctx)
 	}
-	if err := d.await(ctx, time.Minute, "log.degraded", func() bool { return d.logged().degraded > 0 }); err != nil {
+	if err := d.await(ctx, patience, "log.degraded", func() bool { return d.logged().degraded > 0 }); err != nil {
 		return all, err
 	}
 	if f.policy == "alert" {
 		want := 20 + f.listeners
-		told := func() bool { return d.alerts() >= want }
-		if err := d.await(ctx, time.Minute, "alerts that the log cannot hold", told); err != nil {
+		if err := d.await(ctx, patience, "alerts that the log cannot hold", func() bool { return d.told() >= want }); err != nil {
 			return all, err
 		}
 	}
@@ -121,18 +121,31 @@ func (f filling) through(ctx context.Context, d *daemon, filler string) (all lis
 	if err := os.Remove(filler); err != nil {
 		return all, err
 	}
-	if err := d.await(ctx, time.Minute, "log.restored", func() bool { return d.logged().restored > 0 }); err != nil {
+	if err := d.await(ctx, patience, "log.restored", func() bool { return d.logged().restored > 0 }); err != nil {
 		return all, err
 	}
 	if err := more(20); err != nil {
 		return all, err
 	}
 	want := func() bool { c := d.logged(); return c.raised+c.opened+int(c.lost) >= 2*len(all) }
-	return all, d.await(ctx, time.Minute, "the last listener in the log", want)
+	return all, d.await(ctx, patience, "the last listener in the log", want)
+}
+
+// verified returns an error if the log of the daemon, which has ended, is not as it
+// was written and signed.
+func (d *daemon) verified() error {
+	found, err := audit.VerifyLog(d.log, audit.VerifyOptions{})
+	if err == nil && found.Covered != found.Last {
+		err = fmt.Errorf("the log has %d records, and its checkpoint covers %d", found.Last, found.Covered)
+	}
+	return err
 }
 
 // judge judges what is in the log after so many listeners.
 func (f filling) judge(d *daemon, opened int) error {
+	if err := d.verified(); err != nil {
+		return err
+	}
 	c := d.logged()
 	say("full: %s on %s: %d listeners; the log has %d of them and %d findings, %d log.degraded, %d log.restored and %d records lost",
 		f.policy, f.size, opened, c.opened, c.raised, c.degraded, c.restored, c.lost)
@@ -195,6 +208,12 @@ func (d *daemon) logged() (c counts) {
 		}
 	}
 	return c
+}
+
+// told is how many findings of chaos the daemon told of, one by one or in summaries.
+func (d *daemon) told() int {
+	_, findings := d.summaries()
+	return d.alerts() + findings
 }
 
 // alerts counts the findings of chaos that the daemon told on standard error.

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -43,7 +45,7 @@ func TestJudge(t *testing.T) {
 			if err := log.Close(); err != nil {
 				t.Fatal(err)
 			}
-			j := newJudge(dir)
+			j := newJudge(dir, t.TempDir(), 0)
 			j.hear(1, tt.page)
 			if err := j.recover(); err != nil {
 				t.Fatal(err)
@@ -107,5 +109,84 @@ func TestLedger(t *testing.T) {
 	}
 	if err := book.unmap(); err != nil {
 		t.Error(err)
+	}
+}
+
+// signedLog writes a log of small segments, signs it, and removes all but so many
+// of them, if that is not 0. It returns the directories of the log and of the key.
+func signedLog(t *testing.T, keep int) (dir, keys string) {
+	t.Helper()
+	dir, keys = t.TempDir(), t.TempDir()
+	log, err := audit.Open(dir, audit.Options{MaxSize: 4 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := audit.OpenSigner(keys, dir, "alpha")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &writer{log: log, book: &ledger{}, life: 1, signer: signer}
+	for range 20 {
+		if err := w.append(2); err != nil { // and signs
+			t.Fatal(err)
+		}
+	}
+	if keep > 0 && !w.tidy(dir, keep) {
+		t.Fatal("it could not be tidied")
+	}
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return dir, keys
+}
+
+// What retention has removed is not missing, unless it is too much, and a log that
+// does not fit its last checkpoint is found out.
+func TestJudgeSigned(t *testing.T) {
+	tests := []struct {
+		reason string
+		kept   int // segments that were left
+		keep   int // segments that were to be left
+		spoil  func(dir string) error
+		want   string // within the error, "" for none
+	}{
+		{"all is kept", 0, 0, nil, ""},
+		{"retention left what it should", 3, 3, nil, ""},
+		{"retention left too few", 2, 3, nil, "too much was removed"},
+		{"there was to be no retention", 3, 0, nil, "too much was removed"},
+		{"records that were signed are cut off", 0, 0, func(dir string) error {
+			return os.Truncate(filepath.Join(dir, "audit.jsonl"), 0)
+		}, "the log as it was left does not verify"},
+		{"a checkpoint was left half written, which the next start removes", 0, 0, func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, ".audit.checkpoint.1.tmp"), nil, 0o600)
+		}, ""},
+		{"something was left that nobody removes", 0, 0, func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, ".audit.else.1.tmp"), nil, 0o600)
+		}, "left behind"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.reason, func(t *testing.T) {
+			dir, keys := signedLog(t, tt.kept)
+			if tt.spoil != nil {
+				if err := tt.spoil(dir); err != nil {
+					t.Fatal(err)
+				}
+			}
+			j := newJudge(dir, keys, tt.keep)
+			j.hear(1, page{begun: 40, acked: 1, seqs: []uint32{0, 2}}) // the first goes first
+			err := j.recover()
+			if err == nil {
+				err = j.check(true)
+			}
+			switch {
+			case tt.want == "" && err != nil:
+				t.Error(err)
+			case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
+				t.Errorf("got %v, want %s", err, tt.want)
+			}
+			if err == nil && j.pruned() != min(tt.kept, 1) {
+				t.Errorf("%d records are pruned", j.pruned())
+			}
+		})
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/portaudit/portaudit/agent/audit"
@@ -27,7 +28,11 @@ func (l *lab) kill(ctx context.Context) error {
 		if l.memory != "" && number/killsOfLog%2 == 1 {
 			dir = filepath.Join(l.memory, "kill")
 		}
-		j := newJudge(dir)
+		keys, err := l.fresh("keys")
+		if err != nil {
+			return err
+		}
+		j := newJudge(dir, keys, kept(number/killsOfLog/2))
 		for range min(killsOfLog, l.kills-number) {
 			number++
 			if err := l.killOne(ctx, j, number); err != nil {
@@ -47,7 +52,7 @@ func (l *lab) kill(ctx context.Context) error {
 }
 
 func (l *lab) killOne(ctx context.Context, j *judge, number int) error {
-	w, err := l.start(number, j.dir, nil, "-tidy", "-segment", "8192")
+	w, err := l.start(number, j.dir, nil, j.flags()...)
 	if err != nil {
 		return err
 	}
@@ -72,17 +77,33 @@ func (l *lab) killOne(ctx context.Context, j *judge, number int) error {
 	return j.check(false)
 }
 
+// kept is how many closed segments retention leaves of the log of a number: all of
+// every other one.
+func kept(number int) int {
+	if number%2 == 1 {
+		return 3
+	}
+	return 0
+}
+
+// flags are those of a writer on the log of j.
+func (j *judge) flags() []string {
+	return []string{"-tidy", "-segment", "8192", "-keep", strconv.Itoa(j.keep), "-keys", j.keys}
+}
+
 // tally sums what judges found.
 type tally struct {
 	acked, records, lost             int
 	segments, compressed, amid, torn int
 	dropped                          int64
+	signed, pruned, prunings         int
 }
 
 func (t *tally) add(j *judge) {
 	t.sum(tally{
 		acked: j.acked(), records: j.records, lost: j.lost(),
 		segments: j.kinds[audit.LogSegment], compressed: j.compressed(), amid: j.amid, torn: j.torn, dropped: j.dropped,
+		signed: j.kinds[audit.LogCheckpoint], pruned: j.pruned(), prunings: j.kinds[audit.LogPruned],
 	})
 }
 
@@ -95,9 +116,12 @@ func (t *tally) sum(o tally) {
 	t.amid += o.amid
 	t.torn += o.torn
 	t.dropped += o.dropped
+	t.signed += o.signed
+	t.pruned += o.pruned
+	t.prunings += o.prunings
 }
 
 func (t tally) String() string {
-	return fmt.Sprintf("%d records acknowledged, %d in the log, %d lost; %d segments, %d of them compressed, no active one %d times; a torn tail %d times, %d bytes dropped",
-		t.acked, t.records, t.lost, t.segments, t.compressed, t.amid, t.torn, t.dropped)
+	return fmt.Sprintf("%d records acknowledged, %d of them removed by retention in what %d records tell of, %d in the log, %d lost; %d checkpoints; %d segments, %d of them compressed, no active one %d times; a torn tail %d times, %d bytes dropped",
+		t.acked, t.pruned, t.prunings, t.records, t.lost, t.signed, t.segments, t.compressed, t.amid, t.torn, t.dropped)
 }

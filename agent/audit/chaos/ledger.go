@@ -27,7 +27,7 @@ type ledger struct {
 // acknowledge notes that the writer's record n is the record seq of the log.
 func (l *ledger) acknowledge(n int, seq uint64) {
 	l.seqs[n].Store(uint32(seq))
-	l.acked.Store(uint32(n))
+	l.acked.Store(max(l.acked.Load(), uint32(n)))
 }
 
 // page is what a ledger said at a moment.

@@ -46,14 +46,14 @@ func (l *lab) start(number int, dir string, under []string, flags ...string) (*l
 	return w, nil
 }
 
-// awaitOpen waits until the writer has opened its log, or for at most ten seconds.
+// awaitOpen waits until the writer has opened its log, or for at most two minutes.
 func (w *life) awaitOpen(ctx context.Context) error {
 	for start := time.Now(); !w.book.opened.Load(); time.Sleep(100 * time.Microsecond) {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if time.Since(start) > 10*time.Second {
-			return fmt.Errorf("writer %d did not open the log in 10 s", w.number)
+		if time.Since(start) > 2*time.Minute {
+			return fmt.Errorf("writer %d did not open the log in 2 minutes: %s", w.number, w.said.String())
 		}
 	}
 	return nil
@@ -73,7 +73,7 @@ func (w *life) end() (page, error) {
 // finish waits until the writer has written what it should or has ended. It
 // returns an error if it did neither, or ended as the fault does not explain.
 func (w *life) finish(ctx context.Context, fl *fault) error {
-	for timeout := time.After(30 * time.Second); ; {
+	for timeout := time.After(3 * time.Minute); ; {
 		select {
 		case <-w.ended:
 			return w.fate(fl)

@@ -34,8 +34,9 @@ type lab struct {
 	portaudit string // the program; built if empty
 	kills     int
 	cuts      int
-	calls     int // the first so many of each system call fail in turn
-	every     int // of those behind the first 12, one of so many is tried
+	calls     int    // the first so many of each system call fail in turn
+	every     int    // of those behind the first 12, one of so many is tried
+	call      string // the only call that fails, or shortWrites; empty: all
 }
 
 // experiment is one way to break the log.
@@ -91,6 +92,7 @@ func play() error {
 	flags.IntVar(&l.cuts, "cuts", 200, "how often power cuts the power")
 	flags.IntVar(&l.calls, "calls", 200, "how many system calls of each kind fail in turn")
 	flags.IntVar(&l.every, "every", 1, "behind the first 12 of these calls, let only every so many fail")
+	flags.StringVar(&l.call, "call", "", "let only system calls of this `NAME` fail, short: writes of a part")
 	flags.Usage = func() {
 		fmt.Fprintf(flags.Output(), "usage: chaos [flags] [%s]...\n", strings.Join(names, "|"))
 		flags.PrintDefaults()
@@ -102,6 +104,9 @@ func play() error {
 		if !slices.Contains(names, name) {
 			return fmt.Errorf("there is no experiment %q: %w", name, errUsage)
 		}
+	}
+	if l.call != "" && l.call != shortWrites && !slices.Contains(faultyCalls, l.call) {
+		return fmt.Errorf("-call %s: one of %s, %s: %w", l.call, strings.Join(faultyCalls, ", "), shortWrites, errUsage)
 	}
 	if l.kills < 1 || l.cuts < 1 || l.calls < 1 || l.every < 1 {
 		return fmt.Errorf("a number under 1 would show nothing: %w", errUsage)

@@ -90,7 +90,12 @@ func (l *lab) cutDisk(ctx context.Context, d disk, cuts int, under []string) (t 
 		return t, err
 	}
 	defer func() { err = errors.Join(err, m.remove()) }()
-	j := newJudge(m.log)
+	// Without fsync the key is lost, and a log that lost records is not signed again.
+	keys := m.keys
+	if under != nil {
+		keys = ""
+	}
+	j := newJudge(m.log, keys, 0)
 	for number := 1; number <= cuts; number++ {
 		if err := l.cutOne(ctx, m, j, number, under); err != nil {
 			return t, fmt.Errorf("cut %d: %w", number, err)
@@ -105,13 +110,13 @@ func (l *lab) cutDisk(ctx context.Context, d disk, cuts int, under []string) (t 
 		if err := os.RemoveAll(m.log); err != nil {
 			return t, err
 		}
-		j = newJudge(m.log)
+		j = newJudge(m.log, keys, kept(number/killsOfLog))
 	}
 	return t, nil
 }
 
 func (l *lab) cutOne(ctx context.Context, m *mounted, j *judge, number int, under []string) error {
-	w, err := l.start(number, j.dir, under, "-tidy", "-segment", "8192")
+	w, err := l.start(number, j.dir, under, j.flags()...)
 	if err != nil {
 		return err
 	}
@@ -145,6 +150,7 @@ type mounted struct {
 	image string
 	dir   string // where it is mounted
 	log   string // the directory in it for the log
+	keys  string // and that for the key
 	ours  bool   // whether it is mounted now
 }
 
@@ -154,14 +160,18 @@ func (l *lab) mount(ctx context.Context, d disk) (*mounted, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &mounted{disk: d, image: filepath.Join(l.memory, "image"), dir: dir, log: filepath.Join(dir, "log")}
+	m := &mounted{disk: d, image: filepath.Join(l.memory, "image"), dir: dir, log: filepath.Join(dir, "log"), keys: filepath.Join(dir, "keys")}
 	if err := errors.Join(os.WriteFile(m.image, nil, 0o600), os.Truncate(m.image, d.size)); err != nil {
 		return nil, err
 	}
 	if err := command(ctx, append(d.mkfs, m.image)...); err != nil {
 		return nil, err
 	}
-	return m, m.restart(ctx)
+	if err := m.restart(ctx); err != nil {
+		return nil, err
+	}
+	// So that the directory is there after any cut; the writer makes the key.
+	return m, errors.Join(os.Mkdir(m.keys, 0o700), command(ctx, "sync", "--file-system", m.dir))
 }
 
 // restart mounts the file system, as a start of the machine after a power cut

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 )
 
 // taking is a way to take the log away from a portaudit.
@@ -84,7 +83,7 @@ func (t taking) through(ctx context.Context, d *daemon) (all listeners, err erro
 			return all, err
 		}
 	}
-	return all, d.await(ctx, time.Minute, "later findings in a new file", func() bool {
+	return all, d.await(ctx, patience, "later findings in a new file", func() bool {
 		c := d.logged()
 		return c.err == nil && c.raised == some && c.restored > 0
 	})
@@ -95,7 +94,7 @@ func (t taking) begin(ctx context.Context, d *daemon) (all listeners, err error)
 	if all, err = open(ctx, some, 0, 0); err != nil {
 		return all, err
 	}
-	if err := d.await(ctx, time.Minute, "findings in the log", func() bool { return d.logged().raised == some }); err != nil {
+	if err := d.await(ctx, patience, "findings in the log", func() bool { return d.logged().raised == some }); err != nil {
 		return all, err
 	}
 	if err := t.take(d.log); err != nil {
@@ -107,7 +106,7 @@ func (t taking) begin(ctx context.Context, d *daemon) (all listeners, err error)
 
 // awaitTrouble waits until the daemon says that its log cannot be written.
 func (d *daemon) awaitTrouble(ctx context.Context) error {
-	return d.await(ctx, time.Minute, "word of the trouble", func() bool {
+	return d.await(ctx, patience, "word of the trouble", func() bool {
 		return strings.Contains(d.said.String(), "the audit log cannot be written")
 	})
 }
@@ -148,7 +147,7 @@ func (l *lab) readOnly(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	err = again.await(ctx, time.Minute, "all findings in the log", func() bool { return again.logged().raised == 2*some })
+	err = again.await(ctx, patience, "all findings in the log", func() bool { return again.logged().raised == 2*some })
 	if err = errors.Join(err, again.stop(false)); err != nil {
 		return err
 	}
