@@ -20,6 +20,9 @@ type disk struct {
 	options string // of mount
 }
 
+// cutsOfLog is how many cuts one log has to stand.
+const cutsOfLog = 12
+
 // disks are those that servers have. The journals are small, so that they wrap.
 var disks = []disk{
 	{"ext4 ordered", 64 << 20, []string{"mkfs.ext4", "-q", "-b", "1024", "-J", "size=1"}, "data=ordered"},
@@ -100,7 +103,7 @@ func (l *lab) cutDisk(ctx context.Context, d disk, cuts int, under []string) (t 
 		if err := l.cutOne(ctx, m, j, number, under); err != nil {
 			return t, fmt.Errorf("cut %d: %w", number, err)
 		}
-		if number%killsOfLog != 0 && number < cuts && under == nil {
+		if number%cutsOfLog != 0 && number < cuts && under == nil {
 			continue
 		}
 		if err := j.check(true); err != nil && under == nil {
@@ -110,7 +113,7 @@ func (l *lab) cutDisk(ctx context.Context, d disk, cuts int, under []string) (t 
 		if err := os.RemoveAll(m.log); err != nil {
 			return t, err
 		}
-		j = newJudge(m.log, keys, kept(number/killsOfLog))
+		j = newJudge(m.log, keys, kept(number/cutsOfLog))
 	}
 	return t, nil
 }
