@@ -33,7 +33,8 @@ type Status struct {
 	// running agent at most a minute behind.
 	LastAudit time.Time
 	// Problems are what is wrong with log, state or policy: damage, another
-	// version, a policy that was refused and not mended since.
+	// version, a log that cannot be written, a policy that was refused and not
+	// mended since.
 	Problems []string
 }
 
@@ -100,8 +101,10 @@ func (s *Status) read(dir string, after uint64, known self) error {
 		known = known.after(e)
 	}
 	s.Version, s.Started, s.Stopped, s.Policy, s.Failure = known.Version, known.Started, known.Stopped, known.Policy, known.Failure
-	if known.Refused != "" {
-		s.Problems = append(s.Problems, known.Refused)
+	for _, problem := range []string{known.Refused, known.Degraded, known.Damaged} {
+		if problem != "" {
+			s.Problems = append(s.Problems, problem)
+		}
 	}
 	return nil
 }
@@ -115,6 +118,10 @@ type self struct {
 	Policy  *audit.Policy `json:"policy,omitempty"`
 	Refused string        `json:"refused,omitempty"` // what was said of a policy that was not mended since
 	Failure string        `json:"failure,omitempty"` // of the last audit
+	// What the log says of itself: why it could not be written, until it could again,
+	// and, since the agent started, why it is not what was signed.
+	Degraded string `json:"degraded,omitempty"`
+	Damaged  string `json:"damaged,omitempty"`
 }
 
 // ofAgent decodes a record if self has something of it. Of most, that they are there
@@ -131,7 +138,7 @@ func ofAgent(l audit.Line) (audit.Event, error) {
 func (s self) after(e audit.Event) self {
 	switch e.Event {
 	case audit.AgentStarted:
-		return self{Version: e.Program, Started: e.Time, Policy: e.Policy, Refused: s.Refused}
+		return self{Version: e.Program, Started: e.Time, Policy: e.Policy, Refused: s.Refused, Degraded: s.Degraded}
 	case audit.AgentStopped:
 		s.Stopped = true
 	case audit.PolicyLoaded:
@@ -140,6 +147,12 @@ func (s self) after(e audit.Event) self {
 		s.Refused = audit.Visible(strings.Join(append([]string{e.Message}, e.Errors...), "; "))
 	case audit.AuditFailed:
 		s.Failure = e.Message
+	case audit.LogDegraded:
+		s.Degraded = audit.Visible(e.Message)
+	case audit.LogRestored:
+		s.Degraded = ""
+	case audit.LogDamaged:
+		s.Damaged = audit.Visible(e.Message)
 	case audit.CoverageChanged, audit.ListenerOpened, audit.ListenerChanged, audit.ListenerClosed:
 		s.Failure = "" // only an audit that worked makes these, and the first one after a failure makes one
 	}

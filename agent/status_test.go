@@ -154,6 +154,9 @@ func TestReadStatusBehindState(t *testing.T) {
 		{Event: audit.PolicyRejected, Message: "m", Errors: []string{"p:1:1: x"}},
 		{Event: audit.ListenerOpened, Listener: "l"},
 		{Event: audit.AgentStopped, Program: "v1"},
+		{Event: audit.LogDamaged, Message: "not what was signed"},
+		{Event: audit.LogDegraded, Message: "no room"},
+		{Event: audit.LogRestored},
 		{Event: audit.AgentStarted, Program: "v2", Policy: &audit.Policy{Source: "c"}},
 	}
 	dir := t.TempDir()
@@ -208,6 +211,33 @@ func TestReadStatusBehindState(t *testing.T) {
 		got, err := ReadStatus(dir, stateDir)
 		if err != nil || len(got.Problems) != 1 || !strings.Contains(got.Problems[0], "record 2: its hash") {
 			t.Errorf("with a state of record %d of another log, or of an older version: %+v, %v", other.Seq, got, err)
+		}
+	}
+}
+
+// TestReadStatusOfTheLog holds what is a problem of the log itself, and for how long.
+func TestReadStatusOfTheLog(t *testing.T) {
+	degraded := audit.Event{Event: audit.LogDegraded, Message: "no room\x1b"}
+	damaged := audit.Event{Event: audit.LogDamaged, Message: "cut off"}
+	tests := []struct {
+		reason string
+		events []audit.Event
+		want   []string
+	}{
+		{"it cannot be written", []audit.Event{degraded}, []string{`no room\x1b`}},
+		{"it can again", []audit.Event{degraded, {Event: audit.LogRestored}}, nil},
+		{"a start alone restores nothing", []audit.Event{degraded, {Event: audit.AgentStarted}}, []string{`no room\x1b`}},
+		{"it is not what was signed", []audit.Event{damaged}, []string{"cut off"}},
+		{"each start says so anew, while it is so", []audit.Event{damaged, {Event: audit.AgentStarted}}, nil},
+	}
+	for _, tt := range tests {
+		known := self{}
+		for _, e := range tt.events {
+			known = known.after(e)
+		}
+		var s Status
+		if err := s.read(t.TempDir(), 0, known); err != nil || !cmp.Equal(s.Problems, tt.want) {
+			t.Errorf("%s: %q, %v, want %q", tt.reason, s.Problems, err, tt.want)
 		}
 	}
 }

@@ -129,7 +129,12 @@ func run(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 	if err != nil {
 		return failure(withRemedy(err, "--log-dir"))
 	}
-	defer func() { err = errors.Join(err, failure(log.Close())) }()
+	defer func() {
+		ended := failure(log.Close())
+		if !errors.Is(err, audit.ErrDegraded) { // then it has said why already
+			err = errors.Join(err, ended)
+		}
+	}()
 	if s.policy, err = absolute(s.policy); err != nil {
 		return failure(err)
 	}
