@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"log/slog"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/portaudit/portaudit/agent/audit"
+	"github.com/portaudit/portaudit/agent/listen"
 )
 
 // signing lets the agent sign its log, and collects the alerts.
@@ -47,9 +49,20 @@ func TestSign(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				dir, h := t.TempDir(), &host{}
 				var alerts []audit.Event
-				time.AfterFunc(90*time.Second, func() { h.snapshot = listening(1, 2, 3, 4) })
-				time.AfterFunc(150*time.Second, func() { h.snapshot = listening() })
-				runFor(t, dir, h, mustPolicy(t, allowAll), 5*time.Minute, signing(t, dir, test.after, test.every, &alerts))
+				sign := signing(t, dir, test.after, test.every, &alerts)
+				began := time.Now()
+				runFor(t, dir, h, mustPolicy(t, allowAll), 5*time.Minute, func(o *Options) {
+					sign(o)
+					o.List = func(ctx context.Context) (listen.Snapshot, error) {
+						switch at := time.Since(began); {
+						case at >= 150*time.Second:
+							h.snapshot = listening()
+						case at >= 90*time.Second:
+							h.snapshot = listening(1, 2, 3, 4)
+						}
+						return h.list(ctx)
+					}
+				})
 				var got, signed []string
 				for e, err := range audit.ReadFrom(filepath.Join(dir, "log"), 0) {
 					if err != nil {
