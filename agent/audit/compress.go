@@ -44,7 +44,7 @@ var errAbandoned = errors.New("it ends in what is no record")
 func pack(ctx context.Context, dir string, first, bound uint64) error {
 	raw := filepath.Join(dir, segment{first: first}.name())
 	packed := filepath.Join(dir, segment{first: first, packed: true}.name())
-	f, err := openShared(raw)
+	f, err := openRegular(raw)
 	if err != nil {
 		return err
 	}
@@ -107,7 +107,7 @@ func packLines(ctx context.Context, w io.Writer, r io.Reader, bound uint64) erro
 
 // unpackedSum returns the SHA-256 of what is in a compressed segment.
 func unpackedSum(path string) ([]byte, error) {
-	f, err := openShared(path)
+	f, err := openRegular(path)
 	if err != nil {
 		return nil, err
 	}

@@ -8,8 +8,15 @@ import (
 	"syscall"
 )
 
+// Of what another user may have put in the place of a file: a pipe is not waited for,
+// and a link is not followed to be written to.
+const (
+	waitless = syscall.O_NONBLOCK
+	linkless = syscall.O_NOFOLLOW | waitless
+)
+
 func openAppend(path string) (*os.File, error) {
-	return os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	return os.OpenFile(path, os.O_WRONLY|os.O_APPEND|linkless, 0)
 }
 
 func createAppend(path string) (*os.File, error) {

@@ -14,6 +14,10 @@ import (
 const appending = windows.FILE_APPEND_DATA | windows.FILE_WRITE_ATTRIBUTES | windows.FILE_WRITE_EA |
 	windows.STANDARD_RIGHTS_WRITE | windows.SYNCHRONIZE
 
+// linkless is nothing here: only administrators make links, and a file of a disk
+// is not waited for.
+const linkless = 0
+
 func openAppend(path string) (*os.File, error) {
 	return open(path, nil, windows.OPEN_EXISTING, 0)
 }

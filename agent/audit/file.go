@@ -68,6 +68,36 @@ func fill(f *os.File, perm fs.FileMode, write func(io.Writer) error) error {
 	return errors.Join(err, f.Close())
 }
 
+// openRegular opens a file for reading, and nothing else: who reads the log of others
+// must not wait at a pipe that has the name of a file, nor touch a device.
+func openRegular(path string) (*os.File, error) {
+	if fi, err := os.Stat(path); err == nil {
+		if err := irregular(path, fi); err != nil {
+			return nil, err
+		}
+	}
+	f, err := openShared(path)
+	if err != nil {
+		return nil, err
+	}
+	fi, err := f.Stat() // of what was opened: the name may be another's by now
+	if err == nil {
+		err = irregular(path, fi)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// irregular says why what has a name is not read, nil if it is a file.
+func irregular(path string, fi fs.FileInfo) error {
+	if fi.Mode().IsRegular() {
+		return nil
+	}
+	return &fs.PathError{Op: "open", Path: path, Err: errors.New("it is not a regular file")}
+}
+
 // makeDir makes dir by mkdir and what is missing above it, for its owner only, and
 // brings each new name to disk.
 func makeDir(dir string, mkdir func(string) error) error {

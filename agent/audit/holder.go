@@ -15,7 +15,7 @@ import (
 // nothing: a directory without a log is held by nobody.
 func Holder(dir string) (pid int, held bool, err error) {
 	path := filepath.Join(dir, lockName)
-	lock := flock.New(path, flock.SetFlag(os.O_RDONLY))
+	lock := flock.New(path, flock.SetFlag(os.O_RDONLY|linkless))
 	free, err := lock.TryRLock()
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -162,9 +162,9 @@ func (w *walk) closed(first, bound uint64) error {
 // openSegment opens a closed segment, of which the compressed file is there before
 // the raw one is removed.
 func openSegment(dir string, first uint64) (f *os.File, packed bool, err error) {
-	f, err = openShared(filepath.Join(dir, segment{first: first}.name()))
+	f, err = openRegular(filepath.Join(dir, segment{first: first}.name()))
 	if errors.Is(err, fs.ErrNotExist) {
-		f, err = openShared(filepath.Join(dir, segment{first: first, packed: true}.name()))
+		f, err = openRegular(filepath.Join(dir, segment{first: first, packed: true}.name()))
 		packed = true
 	}
 	return f, packed, err

@@ -31,7 +31,7 @@ func pidOffset() int64 {
 // that would let a second process lock a new one beside it.
 func acquire(dir string) (*flock.Flock, error) {
 	path := filepath.Join(dir, lockName)
-	lock := flock.New(path)
+	lock := flock.New(path, flock.SetFlag(os.O_CREATE|os.O_RDONLY|linkless))
 	ctx, cancel := context.WithTimeout(context.Background(), glance)
 	defer cancel()
 	ok, err := lock.TryLockContext(ctx, glance/10)
@@ -50,7 +50,7 @@ func acquire(dir string) (*flock.Flock, error) {
 // sign writes the id of this process into the lock file that it holds. It is
 // padded, so that it covers the one before without a moment of an empty file.
 func sign(path string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY, 0o600)
+	f, err := os.OpenFile(path, os.O_WRONLY|linkless, 0o600)
 	if err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func holder(path string) string {
 // signer returns the id of the process that signed the lock file last, 0 if
 // there is none in it.
 func signer(path string) int {
-	f, err := os.Open(path)
+	f, err := openRegular(path)
 	if err != nil {
 		return 0
 	}

@@ -135,16 +135,18 @@ func (l *Log) mend(path string, s survey) (*os.File, error) {
 
 // surveyFile surveys the segment at path, which may be compressed.
 func surveyFile(path string) (survey, error) {
-	f, err := openShared(path)
+	// Nor through a link: what follows writes to the file, and cuts off what is no
+	// record.
+	if fi, err := os.Lstat(path); err != nil {
+		return survey{}, err
+	} else if err := irregular(path, fi); err != nil {
+		return survey{}, err
+	}
+	f, err := openRegular(path)
 	if err != nil {
 		return survey{}, err
 	}
 	defer f.Close()
-	if fi, err := f.Stat(); err != nil {
-		return survey{}, err
-	} else if !fi.Mode().IsRegular() {
-		return survey{}, &fs.PathError{Op: "open", Path: path, Err: errors.New("it is not a regular file")}
-	}
 	if !strings.HasSuffix(path, packedSuffix) {
 		return surveyOf(f)
 	}

@@ -99,7 +99,7 @@ type snapshot struct {
 func look(dir string) (*snapshot, error) {
 	path := filepath.Join(dir, logName)
 	for {
-		f, err := openShared(path)
+		f, err := openRegular(path)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}

@@ -153,7 +153,7 @@ func (s *snapshot) files(dir string) (files [][]string, sizes []int64, total int
 // cannot be opened is not old.
 func lastTime(dir string, s segment) (last time.Time) {
 	path := filepath.Join(dir, s.name())
-	f, err := openShared(path)
+	f, err := openRegular(path)
 	if err != nil {
 		return time.Now()
 	}

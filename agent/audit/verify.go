@@ -233,7 +233,7 @@ func (v *verifier) closed(first, bound uint64) error {
 	if err := v.segment(f, first, bound, packed); err != nil || packed {
 		return err
 	}
-	f, err = openShared(filepath.Join(v.dir, segment{first: first, packed: true}.name()))
+	f, err = openRegular(filepath.Join(v.dir, segment{first: first, packed: true}.name()))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
