@@ -1,7 +1,11 @@
 // Package alert owns the outputs of alerts: it turns events of the audit log, and
 // numbers that the agent tells of itself, into what people and other programs read.
 //
-// It refuses to know why something is an alert, and keeps no state: each
-// output takes one event, or all numbers of a moment, and writes it. Of this module
-// it imports only audit, for the Event and for files that are replaced whole.
+// A Feed has what the log has acknowledged. An Output takes from it, or from the log
+// when it is behind, what is selected for one receiver, holds floods back, and keeps
+// in a cursor file how far it is; its Sender knows the receiver. Who starts an Output
+// gives it a goroutine: the package starts none.
+//
+// It refuses to know why something is an alert. Of this module it imports audit, and
+// export for the formats of records.
 package alert

@@ -45,12 +45,14 @@
 //	finding.raised    LISTENER, id, severity, why, fix
 //	finding.cleared   LISTENER, id, severity, why, fix
 //	audit.failed      errors
+//	crosscheck.failed errors
+//	coverage.changed  coverage
+//	log.segment       tree
+//	log.checkpoint    checkpoint
 //	log.degraded      errors
 //	log.damaged       errors
 //	log.restored      lost
-//	coverage.changed  coverage
-//	log.checkpoint    checkpoint
-//	log.pruned        removed
+//	log.pruned        removed, through
 //
 // where LISTENER is listener, transport, address, addresses, port, namespace,
 // scope, first_seen, last_seen, registry, owners, verdict and rule. A field
