@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -69,13 +70,25 @@ func printBeside(c *cobra.Command, s *settings, name, what string, check func([]
 		return usage(err)
 	}
 	path := filepath.Join(resolved.logDir, name)
-	text, err := readFile(path)
+	text, err := readBeside(path)
 	if err != nil {
 		return failure(logRemedy(fmt.Errorf("%s: %w", what, err)))
 	}
-	if err := check(text); err != nil {
+	if err = check(text); err == nil && visibleLines(string(text)) != string(text) {
+		err = errors.New("there are characters in it that cannot be seen")
+	}
+	if err != nil {
 		return failure(fmt.Errorf("%s %s: %w", what, path, err))
 	}
 	_, err = c.OutOrStdout().Write(text)
 	return failure(err)
+}
+
+// readBeside reads a file that lies beside the log. The directory may have been
+// prepared by somebody else, so it waits at no pipe.
+func readBeside(path string) ([]byte, error) {
+	if fi, err := os.Stat(path); err == nil && !fi.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", path)
+	}
+	return readFile(path)
 }

@@ -45,7 +45,7 @@ log could not be read; 2 a wrong call; 3 the log was changed or is damaged.`,
 }
 
 func prove(c *cobra.Command, dir string, seq uint64) error {
-	text, err := readFile(filepath.Join(dir, audit.KeyName))
+	text, err := readBeside(filepath.Join(dir, audit.KeyName))
 	if err != nil {
 		return failure(logRemedy(fmt.Errorf("public key: %w", err)))
 	}

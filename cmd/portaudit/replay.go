@@ -150,7 +150,7 @@ func writeReplay(w io.Writer, s screen, r replayed) error {
 	}
 	b.WriteString(s.wrap("", recordedSentence(r.Recorded)))
 	for _, e := range r.Recorded.Examples {
-		b.WriteString(s.wrap("  ", fmt.Sprintf("%s %s: %s by %s then, %s by %s now", local(e.Time), e.Endpoint, e.Recorded.Verdict, e.Recorded.Rule, e.Today.Verdict, e.Today.Rule)))
+		b.WriteString(s.wrap("  ", audit.Visible(fmt.Sprintf("%s %s: %s by %s then, %s by %s now", local(e.Time), e.Endpoint, e.Recorded.Verdict, e.Recorded.Rule, e.Today.Verdict, e.Today.Rule))))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -179,7 +179,7 @@ func writeOutcome(b *strings.Builder, s screen, r replayed, outcome, title strin
 			continue // nothing changes
 		}
 		for _, e := range rule.Examples {
-			b.WriteString(s.wrap("  ", fmt.Sprintf("%s, %s, from %s", e.Endpoint, e.Owners, local(e.First))))
+			b.WriteString(s.wrap("  ", audit.Visible(fmt.Sprintf("%s, %s, from %s", e.Endpoint, e.Owners, local(e.First)))))
 		}
 		if more := rule.Findings - len(rule.Examples); more > 0 {
 			fmt.Fprintf(b, "  and %d more\n", more)

@@ -146,6 +146,7 @@ func run(ctx context.Context, s settings, logger *slog.Logger) (err error) {
 	if err := makePrivate(s.stateDir, func(err error) { logger.Warn(err.Error()) }); err != nil {
 		return failure(withRemedy(err, "--state-dir"))
 	}
+	warnOfKept(s, logger)
 	return ready{settings: s, catalog: catalog, log: log, files: files, policy: p, reload: reload, logger: logger}.work(ctx)
 }
 
@@ -197,6 +198,7 @@ func (d ready) work(ctx context.Context) (err error) {
 	if o, err = signed(o, s, log); err != nil {
 		return failure(withRemedy(err, "--state-dir"))
 	}
+	warnOfKey(filepath.Join(s.stateDir, audit.SigningKeyName), logger)
 	var untidy func()
 	o.Notes, o.Rotated, untidy = tidy(ctx, s.logDir, s.log.keep, logger)
 	defer untidy()
@@ -256,4 +258,28 @@ func withRemedy(err error, flag string) error {
 		return fmt.Errorf("%w: run as root, or name a directory of your own with %s", err, flag)
 	}
 	return err
+}
+
+// warnOfKept tells of directories of the daemon's in which others can change what it
+// keeps: it goes on, for a log that others can change is better than none.
+func warnOfKept(s settings, logger *slog.Logger) {
+	for _, dir := range []string{s.logDir, s.stateDir} {
+		f, err := openTrusted(dir, folder)
+		if err == nil {
+			err = f.Close()
+		}
+		told(err, func(err error) { logger.Warn("others can change what is kept", "error", err) })
+	}
+}
+
+// warnOfKey tells of a signing key that others can read, by which they can sign a log
+// of their own.
+func warnOfKey(path string, logger *slog.Logger) {
+	f, err := openTrusted(path, text)
+	if err == nil {
+		err = errors.Join(exposed(f, path), f.Close())
+	}
+	told(err, func(err error) {
+		logger.Warn("others can sign as this host: move the key away, and a new one is made", "error", err)
+	})
 }

@@ -134,7 +134,7 @@ func writeStatus(w io.Writer, s screen, st status) error {
 	var b strings.Builder
 	b.WriteString(s.wrap("", s.paint("bold", runningSentence(st))))
 	if st.Policy != nil {
-		b.WriteString(s.wrap("", fmt.Sprintf("Policy: %s (SHA-256 %.12s).", st.Policy.Source, st.Policy.SHA256)))
+		b.WriteString(s.wrap("", fmt.Sprintf("Policy: %s (SHA-256 %.12s).", audit.Visible(st.Policy.Source), audit.Visible(st.Policy.SHA256))))
 	}
 	if st.LastAudit != nil {
 		b.WriteString(s.wrap("", fmt.Sprintf("Last audit recorded: %s, with %s, %s.",
@@ -173,6 +173,7 @@ func changesSentence(c agent.Tally) string {
 // sentence ends a text with a full stop, unless it ends like a sentence: what is
 // wrong with a policy may end with a question.
 func sentence(text string) string {
+	text = audit.Visible(text)
 	if strings.HasSuffix(text, ".") || strings.HasSuffix(text, "?") {
 		return text
 	}
@@ -181,7 +182,7 @@ func sentence(text string) string {
 
 // runningSentence says whether the daemon works, and what became of it if not.
 func runningSentence(st status) string {
-	program := "portaudit " + cmp.Or(st.Program, "(unknown version)")
+	program := "portaudit " + cmp.Or(audit.Visible(st.Program), "(unknown version)")
 	switch {
 	case st.Running && st.PID != nil && st.Started != nil:
 		return fmt.Sprintf("%s works: process %d, since %s.", program, *st.PID, local(*st.Started))

@@ -306,7 +306,7 @@ func gapText(g audit.Gap) string {
 	if g.Fix != "" {
 		text += ". To see it, " + g.Fix
 	}
-	return text + "."
+	return audit.Visible(text + ".")
 }
 
 // writeSum says in one line how it came out, and under which policy.

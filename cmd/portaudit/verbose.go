@@ -37,10 +37,10 @@ func writeExposures(b *strings.Builder, s screen, r agent.Report) {
 func writeSources(b *strings.Builder, s screen, c audit.Coverage) {
 	b.WriteString("\n" + s.paint("bold", "How it was looked for:") + "\n")
 	if len(c.Sources) > 0 {
-		b.WriteString(s.wrap("  ", "Asked: "+strings.Join(c.Sources, ", ")+"."))
+		b.WriteString(s.wrap("  ", audit.Visible("Asked: "+strings.Join(c.Sources, ", ")+".")))
 	}
 	for _, n := range c.Notes {
-		b.WriteString(s.wrap("  ", n.Source+": "+n.Text+"."))
+		b.WriteString(s.wrap("  ", audit.Visible(n.Source+": "+n.Text+".")))
 	}
 }
 
