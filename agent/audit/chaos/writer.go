@@ -94,17 +94,7 @@ func writeLog(args []string) error {
 			}
 		}()
 	}
-	for done := 0; err == nil && w.n < *count; {
-		err = w.append(min(1+w.n%7, *count-w.n))
-		if err == nil && w.n/(*between) > done {
-			done = w.n / (*between)
-			w.tidy(*dir, 0)
-		}
-	}
-	if err == nil {
-		err = errors.Join(w.settle(), w.sign())
-	}
-	if err != nil {
+	if err := w.all(*dir, *count, *between); err != nil {
 		return err
 	}
 	w.book.done.Store(true)
@@ -112,6 +102,20 @@ func writeLog(args []string) error {
 		select {}
 	}
 	return w.log.Close()
+}
+
+// all writes so many records, and compresses closed segments between so many.
+func (w *writer) all(dir string, count, between int) error {
+	for done := 0; w.n < count; {
+		if err := w.append(min(1+w.n%7, count-w.n)); err != nil {
+			return err
+		}
+		if w.n/between > done {
+			done = w.n / between
+			w.tidy(dir, 0)
+		}
+	}
+	return errors.Join(w.settle(), w.sign())
 }
 
 // tidy compresses the closed segments of a log, and removes them beyond so many, if
