@@ -253,6 +253,9 @@ func TestSyslogDatagrams(t *testing.T) {
 }
 
 func TestSyslogUDP(t *testing.T) {
+	if os.Getenv("PORTAUDIT_TEST_WINE") != "" {
+		t.Skip("Go opens no UDP socket under Wine, which lacks a call that it makes (WSAIoctl)")
+	}
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -36,7 +36,7 @@ func Kinds() []string {
 	return []string{
 		AgentStarted, AgentStopped, PolicyLoaded, PolicyRejected, ListenerOpened, ListenerChanged, ListenerClosed,
 		FindingRaised, FindingCleared, AuditFailed, CoverageChanged, CrossFailed, ChangesLost,
-		LogPruned, LogSegment, LogCheckpoint, LogDegraded, LogRestored,
+		LogPruned, LogSegment, LogCheckpoint, LogDegraded, LogRestored, LogDamaged,
 	}
 }
 

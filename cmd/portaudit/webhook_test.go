@@ -57,6 +57,7 @@ func wantError(t *testing.T, err error, want string) {
 const someSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 func TestWebhookFiles(t *testing.T) {
+	skipWithoutPrivateFiles(t)
 	dir := t.TempDir()
 	file := func(name, content string, mode os.FileMode) string {
 		path := filepath.Join(dir, name)
@@ -162,8 +163,12 @@ func TestShippedOutputs(t *testing.T) {
 	_, block, found := strings.Cut(string(configs.Config()), "\n# outputs:\n")
 	block, _, _ = strings.Cut(block, "\n\n")
 	text := "outputs:\n" + strings.ReplaceAll("\n"+block, "\n# ", "\n")
+	want := 5
+	if runtime.GOOS != "linux" { // journald is a part of Linux alone, and refused elsewhere
+		text, want = strings.Replace(text, "  - type: journald\n", "", 1), want-1
+	}
 	s, err := parseConfig([]byte(text), "portaudit.yaml")
-	if !found || err != nil || s.outputs == nil || len(s.outputs.outputs) < 5 {
+	if !found || err != nil || s.outputs == nil || len(s.outputs.outputs) < want {
 		t.Errorf("%v of\n%s", err, text)
 	}
 }
