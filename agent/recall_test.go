@@ -20,7 +20,7 @@ func TestRunEndsWhileItRecalls(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer log.Close() //nolint:errcheck // what it says is not asked
+	defer log.Close()
 	if _, err := log.Append(audit.Event{Event: audit.PolicyLoaded, Message: "before"}); err != nil {
 		t.Fatal(err)
 	}

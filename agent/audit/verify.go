@@ -51,7 +51,8 @@ func VerifyLog(dir string, o VerifyOptions) (Verified, error) {
 	// while the daemon is between the first checkpoint of a log and its file.
 	for again := 0; ; again++ {
 		found, err := verifyOnce(dir, o)
-		if again == 3 || !errors.Is(err, errTidied) && !(errors.Is(err, errUnsealed) && found.Signed == 1 && sealedSoon(dir)) {
+		moved := errors.Is(err, errTidied) || errors.Is(err, errUnsealed) && found.Signed == 1 && sealedSoon(dir)
+		if !moved || again == 3 {
 			return found, err
 		}
 	}
