@@ -254,7 +254,11 @@ func TestFaults(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			failed, ops := 0, map[string]int{}
-			for n := 1; n <= first; n += kind.step {
+			step := kind.step
+			if thinly() > 1 {
+				step *= 5
+			}
+			for n := 1; n <= first; n += step {
 				f := newFaulty(kind.err, kind.short, func(call int) bool { return call >= n && call < n+kind.many })
 				if oneFault(t, f, n) {
 					failed++
