@@ -225,7 +225,7 @@ func (r *roller) write() error {
 		r.file = nil
 	}
 	if r.file == nil {
-		f, err := os.OpenFile(filepath.Join(r.dir, logName), os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
+		f, err := realDisk().create(filepath.Join(r.dir, logName)) // on Windows it can be renamed while it is open
 		if err != nil {
 			return err
 		}
