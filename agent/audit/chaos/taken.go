@@ -94,7 +94,8 @@ func (t taking) begin(ctx context.Context, d *daemon) (all listeners, err error)
 	if all, err = open(ctx, some, 0, 0); err != nil {
 		return all, err
 	}
-	if err := d.await(ctx, patience, "findings in the log", func() bool { return d.logged().raised == some }); err != nil {
+	// Told, they are acknowledged: what can be read may be in memory alone.
+	if err := d.await(ctx, patience, "alerts", func() bool { return d.told() == some && d.logged().raised == some }); err != nil {
 		return all, err
 	}
 	if err := t.take(d.log); err != nil {
